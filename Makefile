@@ -1,0 +1,33 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help dev test check fmt bench
+
+CARGO ?= cargo
+ARGS ?=
+SCRIPTS := .ci/run $(wildcard tests/services/*.sh tests/tools/*.sh)
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  ARGS="..." is handed on, as in: make dev ARGS="--help", make test ARGS="-p ledger"'
+
+dev: ## Run Herald in one process, with nothing to install; state is kept in .herald/.
+	$(CARGO) run --release -- dev $(ARGS)
+
+test: ## Run all tests; finds, starts or installs the PostgreSQL they need.
+	@grpcurl="$$(tests/tools/ensure.sh grpcurl)"; \
+	HERALD_TEST_GRPCURL="$$grpcurl" tests/services/with-services.sh $(CARGO) test $(if $(findstring -p ,$(ARGS)),,--workspace) $(ARGS)
+
+check: ## Formatting, lints, licences, the proto's style, the scripts.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@deny="$$(tests/tools/ensure.sh cargo-deny)"; \
+	"$$deny" --locked check --hide-inclusion-graph licenses bans sources
+	@buf="$$(tests/tools/ensure.sh buf)"; "$$buf" lint proto
+	@if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else echo 'shellcheck is not installed: scripts not linted'; fi
+
+fmt: ## Format the Rust code.
+	$(CARGO) fmt --all
+
+bench: ## Measure accepted/s, delivered/s and latencies with the load generator that ships.
+	$(CARGO) run --release -- bench $(ARGS)

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Installs one tool, if it is missing, and prints the path of its binary.
+#
+#   tests/tools/ensure.sh grpcurl|buf|cargo-deny
+#
+# Tools live in target/tools/NAME-VERSION, so a new version in versions.env installs anew and nothing
+# outside the repository changes. Only the path goes to standard output.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+# shellcheck source=tests/tools/versions.env
+source "$here/versions.env"
+
+fail() {
+    echo "ensure.sh: $*" >&2
+    exit 1
+}
+
+need() {
+    command -v "$1" >/dev/null || fail "$tool $version is installed with '$1', which is not on this machine: $2"
+}
+
+install_grpcurl() {
+    need go "install Go 1.21 or later"
+    GOBIN="$1/bin" CGO_ENABLED=0 go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$version"
+}
+
+install_buf() {
+    need npm "install Node.js 20 or later"
+    # The binary comes inside an optional dependency; the install script would only look for it.
+    npm install --prefix "$1" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
+        "@bufbuild/buf@$version"
+    ln -s ../node_modules/.bin/buf "$1/bin/buf"
+}
+
+# Built from source without optimization: under a minute on two cores, where the default profile takes
+# many, and the check itself still takes two seconds.
+install_cargo_deny() {
+    CARGO_TARGET_DIR="$1/build" CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
+        CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 \
+        cargo install cargo-deny --version "=$version" --locked --no-default-features --no-track --quiet --root "$1"
+    rm -rf "$1/build"
+}
+
+[[ $# -eq 1 ]] || fail "usage: ensure.sh grpcurl|buf|cargo-deny"
+tool=$1
+case "$tool" in
+    grpcurl) version=$GRPCURL_VERSION ;;
+    buf) version=$BUF_VERSION ;;
+    cargo-deny) version=$CARGO_DENY_VERSION ;;
+    *) fail "no such tool: $tool" ;;
+esac
+
+tools=${CARGO_TARGET_DIR:-$root/target}/tools
+final=$tools/$tool-$version
+if [[ ! -x "$final/bin/$tool" ]]; then
+    echo "installing $tool $version" >&2
+    mkdir -p "$tools"
+    tools=$(cd "$tools" && pwd)
+    final=$tools/$tool-$version
+    # Installed beside its place and then moved there, so that an interrupted install is never taken for a
+    # whole one and two at once do not mix.
+    staging=$(mktemp -d "$tools/.staging-$tool.XXXXXX")
+    trap 'rm -rf "$staging"' EXIT
+    mkdir "$staging/bin"
+    "install_${tool//-/_}" "$staging" >&2
+    chmod 755 "$staging"
+    # Another run may have come first: then its install is used.
+    [[ -x "$final/bin/$tool" ]] || mv "$staging" "$final"
+fi
+echo "$final/bin/$tool"
