@@ -1,0 +1,196 @@
+//! Group commit: whatever waits is accepted in one transaction, and each caller gets its own answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::decide::{self, Decision, Submission};
+use super::{AcceptError, Receipt};
+use crate::book::Book;
+use crate::model::MessageKey;
+use crate::plan::Wanted;
+use crate::port::{Bell, Queue, Store, StoreError};
+use crate::timing::Timing;
+
+/// The most submissions of one transaction.
+const BATCH: usize = 500;
+/// How many may wait; past that callers are told to come back.
+const WAITING: usize = 8_192;
+/// Tries of a batch that loses against another node's transaction.
+const TRIES: u32 = 5;
+
+/// Hands submissions to the batch writers.
+#[derive(Clone)]
+pub struct Acceptor {
+    writers: Arc<[mpsc::Sender<Waiting>]>,
+}
+
+struct Waiting {
+    submission: Submission,
+    answer: oneshot::Sender<Result<Receipt, AcceptError>>,
+}
+
+/// What a batch writer works with.
+#[derive(Clone)]
+pub struct Ports {
+    pub store: Arc<dyn Store>,
+    pub queue: Arc<dyn Queue>,
+    pub bell: Arc<dyn Bell>,
+    pub timing: Arc<Timing>,
+    /// The lane that new messages are offered to.
+    pub lane: Arc<str>,
+}
+
+impl Acceptor {
+    /// Starts `writers` batch writers; clients are spread over them by id. A writer ends when `stop` is
+    /// canceled and nothing waits any more.
+    pub fn start(ports: &Ports, writers: usize, stop: &CancellationToken) -> Self {
+        let start_one = |_| {
+            let (sender, receiver) = mpsc::channel(WAITING);
+            tokio::spawn(run(ports.clone(), receiver, stop.clone()));
+            sender
+        };
+        Self { writers: (0..writers.max(1)).map(start_one).collect() }
+    }
+
+    /// Accepts one submission. The transaction runs in the writer's task, so a caller that leaves cancels
+    /// nothing.
+    pub async fn accept(&self, submission: Submission) -> Result<Receipt, AcceptError> {
+        let client = submission.prepared.client;
+        let spread = usize::from(client.as_uuid().as_bytes()[15]) % self.writers.len();
+        let (answer, answered) = oneshot::channel();
+        self.writers[spread].try_send(Waiting { submission, answer }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => {
+                AcceptError::Overloaded { retry_after: Duration::from_millis(250) }
+            }
+            mpsc::error::TrySendError::Closed(_) => AcceptError::ShuttingDown,
+        })?;
+        // A writer that dies in mid-transaction leaves the outcome open.
+        answered.await.unwrap_or(Err(AcceptError::Uncertain(None)))
+    }
+}
+
+async fn run(ports: Ports, mut waiting: mpsc::Receiver<Waiting>, stop: CancellationToken) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            biased;
+            taken = waiting.recv_many(&mut batch, BATCH) => if taken == 0 { return },
+            () = stop.cancelled(), if !waiting.is_closed() => waiting.close(),
+        }
+        if !batch.is_empty() {
+            metrics::histogram!("herald_accept_batch_size").record(batch.len() as f64);
+            accept_batch(&ports, std::mem::take(&mut batch)).await;
+        }
+    }
+}
+
+async fn accept_batch(ports: &Ports, batch: Vec<Waiting>) {
+    let (submissions, answers): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|waiting| (waiting.submission, waiting.answer)).unzip();
+    match commit_batch(ports, &submissions).await {
+        Ok(results) => {
+            for (answer, result) in answers.into_iter().zip(results) {
+                let _ = answer.send(result);
+            }
+        }
+        // A poison item must not fail its neighbours: each is tried alone.
+        Err(StoreError::Refused(cause)) if submissions.len() > 1 => {
+            tracing::warn!(error = %cause, "a batch was refused, its {} items are tried alone", submissions.len());
+            for (answer, submission) in answers.into_iter().zip(submissions) {
+                let alone = commit_batch(ports, std::slice::from_ref(&submission)).await;
+                let result = match alone {
+                    Ok(mut results) => results.pop().unwrap_or(Err(AcceptError::Uncertain(None))),
+                    Err(error) => Err(refusal(error)),
+                };
+                let _ = answer.send(result);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(error = ?error, "a batch of {} was not accepted", submissions.len());
+            let mut cause = Some(error);
+            for answer in answers {
+                let _ = answer.send(Err(match &cause {
+                    Some(StoreError::Uncertain(_)) => AcceptError::Uncertain(cause.take()),
+                    Some(_) => cause.take().map_or(AcceptError::Uncertain(None), refusal),
+                    None => AcceptError::Uncertain(None),
+                }));
+            }
+        }
+    }
+}
+
+fn refusal(error: StoreError) -> AcceptError {
+    match error {
+        StoreError::Uncertain(_) => AcceptError::Uncertain(Some(error)),
+        error => AcceptError::Store(error),
+    }
+}
+
+async fn commit_batch(
+    ports: &Ports,
+    batch: &[Submission],
+) -> Result<Vec<Result<Receipt, AcceptError>>, StoreError> {
+    let mut tries = 1;
+    let decisions = loop {
+        match commit_once(ports, batch).await {
+            Err(StoreError::Conflict) if tries < TRIES => tries += 1,
+            done => break done?,
+        }
+    };
+    offer_accepted(ports, &decisions).await;
+    let mut results = Vec::with_capacity(decisions.len());
+    for (decision, submission) in decisions.into_iter().zip(batch) {
+        results.push(answer(ports, decision, submission).await);
+    }
+    Ok(results)
+}
+
+/// One transaction: lock and read, decide, write, commit; then the bell.
+async fn commit_once(ports: &Ports, batch: &[Submission]) -> Result<Vec<Decision>, StoreError> {
+    let wanted = Wanted {
+        clients: batch.iter().map(|submission| submission.prepared.client).collect(),
+        keys: batch.iter().filter_map(Submission::idempotency_key).collect(),
+        ..Wanted::default()
+    };
+    let mut tx = ports.store.begin().await?;
+    let mut loaded = tx.load(&wanted).await?;
+    let mut book = Book::open(&mut loaded);
+    let decisions = decide::decide(&ports.timing, &mut loaded, &mut book, batch);
+    let (plan, rings) = book.close();
+    if !plan.is_empty() {
+        tx.write(&plan).await?;
+        tx.commit().await?;
+        ports.bell.ring(&rings).await;
+    }
+    Ok(decisions)
+}
+
+/// What is lost between the commit and here is offered by the sweeper.
+async fn offer_accepted(ports: &Ports, decisions: &[Decision]) {
+    let keys: Vec<MessageKey> = decisions
+        .iter()
+        .filter_map(|decision| match decision {
+            Decision::Accepted(message) => Some(message.record.key),
+            _ => None,
+        })
+        .collect();
+    if !keys.is_empty() {
+        ports.queue.offer(&ports.lane, &keys).await;
+    }
+}
+
+async fn answer(ports: &Ports, decision: Decision, submission: &Submission) -> Result<Receipt, AcceptError> {
+    match decision {
+        Decision::Accepted(message) => Ok(Receipt { message: *message, is_replay: false }),
+        Decision::Refused(error) => Err(error),
+        Decision::Replay(id) => {
+            let message = ports.store.message(submission.prepared.client, id).await.map_err(AcceptError::Store)?;
+            // The record outlives the key, so an absent one is damage, not an answer.
+            let message = message.ok_or(AcceptError::Uncertain(None))?;
+            Ok(Receipt { message: decide::receipt_of(message), is_replay: true })
+        }
+    }
+}

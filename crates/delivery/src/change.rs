@@ -1,0 +1,208 @@
+//! The one transaction in which existing messages move: lock and read them, apply what was learned, book it,
+//! commit, then ring and offer. Outcomes, reports and timers all come through here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ledger::LedgerError;
+
+use crate::book::{Book, clients_of};
+use crate::model::MessageKey;
+use crate::plan::{RefBinding, Wanted};
+use crate::port::{Bell, PendingReport, Queue, Store, StoreError};
+use crate::timing::Timing;
+use crate::transition::{self, Input, Outcome};
+
+/// Tries of a transaction that loses against another.
+const TRIES: u32 = 5;
+
+/// What was learned of one message.
+#[derive(Clone, Debug)]
+pub enum Learned {
+    Outcome { key: MessageKey, attempt: i32, fence: i64, outcome: Outcome },
+    Report(PendingReport),
+    Timer { key: MessageKey },
+}
+
+impl Learned {
+    pub fn key(&self) -> MessageKey {
+        match self {
+            Self::Outcome { key, .. } | Self::Timer { key } => *key,
+            Self::Report(pending) => pending.target.key,
+        }
+    }
+
+    fn input(&self) -> Input<'_> {
+        match self {
+            Self::Outcome { fence, outcome, .. } => Input::Outcome { fence: *fence, outcome },
+            Self::Report(pending) => Input::Report {
+                provider: &pending.provider,
+                attempt: pending.target.attempt,
+                part: pending.target.part,
+                report: &pending.report,
+            },
+            Self::Timer { .. } => Input::Timer,
+        }
+    }
+}
+
+/// Moves messages.
+#[derive(Clone)]
+pub struct Mover {
+    pub store: Arc<dyn Store>,
+    pub queue: Arc<dyn Queue>,
+    pub bell: Arc<dyn Bell>,
+    pub timing: Arc<Timing>,
+    pub lane: Arc<str>,
+    /// The provider whose attempts' references are bound.
+    pub provider: Arc<str>,
+}
+
+/// What one transaction found out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Reports wait in the inbox for references that were just bound: apply them now.
+    pub has_early_reports: bool,
+    pub changed: usize,
+}
+
+impl Mover {
+    /// Applies all of `learned` in one transaction. On [`StoreError::Refused`] nothing was applied; the caller
+    /// may try the items alone.
+    pub async fn apply(&self, learned: &[Learned]) -> Result<Moved, StoreError> {
+        let mut tries = 1;
+        loop {
+            match self.apply_once(learned).await {
+                Err(StoreError::Conflict) if tries < TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    /// Like [`apply`](Self::apply); if the store refuses the batch, each item is tried alone, so that one
+    /// poison item does not hold up its neighbours. An item that is refused alone is logged and left as it is.
+    pub async fn apply_each(&self, learned: &[Learned]) -> Result<Moved, StoreError> {
+        match self.apply(learned).await {
+            Err(StoreError::Refused(cause)) if learned.len() > 1 => {
+                tracing::warn!(error = %cause, "a batch of {} was refused, its items are tried alone", learned.len());
+                let mut sum = Moved::default();
+                for item in learned {
+                    match self.apply(std::slice::from_ref(item)).await {
+                        Ok(moved) => {
+                            sum.has_early_reports |= moved.has_early_reports;
+                            sum.changed += moved.changed;
+                        }
+                        Err(StoreError::Refused(cause)) => {
+                            metrics::counter!("herald_poison_changes_total").increment(1);
+                            tracing::error!(error = %cause, message.id = %item.key().id, "a change was refused");
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(sum)
+            }
+            done => done,
+        }
+    }
+
+    async fn apply_once(&self, learned: &[Learned]) -> Result<Moved, StoreError> {
+        let messages: BTreeSet<MessageKey> = learned.iter().map(Learned::key).collect();
+        let reports = learned
+            .iter()
+            .filter_map(|item| match item {
+                Learned::Report(pending) => Some(pending.id),
+                _ => None,
+            })
+            .collect();
+        let wanted = Wanted { clients: clients_of(&messages), messages, reports, ..Wanted::default() };
+        let mut tx = self.store.begin().await?;
+        let mut loaded = tx.load(&wanted).await?;
+        let mut book = Book::open(&mut loaded);
+        let mut offers = Vec::new();
+        let mut changed = 0;
+        // Several things may be learned of one message at once: they are applied to it in turn, and its
+        // row is written once.
+        for key in &wanted.messages {
+            let inputs: Vec<&Learned> = learned
+                .iter()
+                .filter(|item| item.key() == *key && is_still_pending(item, &loaded.pending_reports))
+                .collect();
+            self.bind_refs(&mut book, &inputs);
+            book.plan.done_reports.extend(inputs.iter().filter_map(|item| match item {
+                Learned::Report(pending) => Some(pending.id),
+                _ => None,
+            }));
+            let Some(message) = loaded.messages.get(key) else { continue };
+            let mut current = message.clone();
+            for item in inputs {
+                let Some((client, _)) = book.clients.get(&key.client) else { break };
+                let change =
+                    transition::apply(&self.timing, client, &current, &item.input(), book.now);
+                let Some(change) = change else { continue };
+                changed += 1;
+                if change.offer {
+                    offers.push(*key);
+                }
+                book.record(&current, change).map_err(broken_books)?;
+                if let Some(written) = book.plan.states.last() {
+                    current.state = written.state.clone();
+                }
+            }
+        }
+        merge_states(&mut book.plan.states);
+        let (plan, rings) = book.close();
+        let mut moved = Moved { changed, ..Moved::default() };
+        if !plan.is_empty() {
+            moved.has_early_reports = tx.write(&plan).await?.has_early_reports;
+            tx.commit().await?;
+            self.bell.ring(&rings).await;
+        }
+        if !offers.is_empty() {
+            self.queue.offer(&self.lane, &offers).await;
+        }
+        Ok(moved)
+    }
+
+    /// A reference is bound whatever became of the claim: late reports must find the message.
+    fn bind_refs(&self, book: &mut Book, inputs: &[&Learned]) {
+        for item in inputs {
+            let Learned::Outcome { key, attempt, outcome: Outcome::Accepted { refs }, .. } = item else { continue };
+            let is_per_part = refs.len() > 1;
+            for (index, reference) in refs.iter().enumerate() {
+                let part = if is_per_part { u16::try_from(index + 1).unwrap_or(0) } else { 0 };
+                book.plan.refs.push(RefBinding {
+                    provider: self.provider.to_string(),
+                    reference: reference.clone(),
+                    key: *key,
+                    attempt: *attempt,
+                    part,
+                });
+            }
+        }
+    }
+}
+
+fn is_still_pending(item: &Learned, pending: &BTreeSet<i64>) -> bool {
+    match item {
+        Learned::Report(report) => pending.contains(&report.id),
+        _ => true,
+    }
+}
+
+/// Keeps one change a message: from the row as loaded to its last state.
+fn merge_states(states: &mut Vec<crate::plan::StateChange>) {
+    states.dedup_by(|later, earlier| {
+        let same = later.key == earlier.key;
+        if same {
+            earlier.resolves_lock |= later.resolves_lock;
+            earlier.state = later.state.clone();
+        }
+        same
+    });
+}
+
+/// The books contradict the locks: nothing is moved, the reconciler will say where.
+fn broken_books(error: LedgerError) -> StoreError {
+    StoreError::Refused(Box::new(error))
+}
+

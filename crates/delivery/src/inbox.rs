@@ -1,0 +1,76 @@
+//! Provider reports: durable in the inbox first, acknowledged then, applied after.
+
+use std::sync::Arc;
+
+use provider::{Provider, ReportBatch};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::change::{Learned, Mover};
+use crate::dispatch::Backoff;
+use crate::port::StoreError;
+
+/// The most reports of one transaction.
+const BATCH: i64 = 500;
+
+/// Takes reports from the provider into the inbox until `stop`.
+pub async fn receive(mover: Mover, provider: Arc<dyn Provider>, arrived: Arc<Notify>, stop: CancellationToken) {
+    let mut backoff = Backoff::default();
+    loop {
+        let batch = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            batch = provider.next_reports() => batch,
+        };
+        let Some(ReportBatch { reports, stored }) = batch else { return };
+        match mover.store.store_reports(provider.name(), &reports).await {
+            Ok(counts) => {
+                metrics::counter!("herald_reports_total", "kind" => "new").increment(counts.new as u64);
+                metrics::counter!("herald_reports_total", "kind" => "duplicate").increment(counts.duplicate as u64);
+                // The provider may have hung up; it will deliver them again, and they are duplicates then.
+                let _ = stored.send(());
+                arrived.notify_one();
+                backoff = Backoff::default();
+            }
+            Err(error) => {
+                // Not acknowledged, so the provider keeps them.
+                drop(stored);
+                tracing::warn!(error = ?error, "{} reports were not stored", reports.len());
+                backoff.pause(&stop).await;
+            }
+        }
+    }
+}
+
+/// Applies what waits in the inbox whenever `arrived` says so, until `stop`. The sweeper says so too, for
+/// what a crash left behind.
+pub async fn apply(mover: Mover, arrived: Arc<Notify>, stop: CancellationToken) {
+    let mut backoff = Backoff::default();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = arrived.notified() => {}
+        }
+        match apply_pending(&mover).await {
+            Ok(()) => backoff = Backoff::default(),
+            Err(error) => {
+                tracing::warn!(error = ?error, "reports were not applied, trying again");
+                backoff.pause(&stop).await;
+                arrived.notify_one();
+            }
+        }
+    }
+}
+
+/// Applies every pending report whose message is known.
+pub async fn apply_pending(mover: &Mover) -> Result<(), StoreError> {
+    let mut after = 0;
+    loop {
+        let pending = mover.store.pending_reports(after, BATCH).await?;
+        let Some(last) = pending.last() else { return Ok(()) };
+        after = last.id;
+        let learned: Vec<Learned> = pending.into_iter().map(Learned::Report).collect();
+        mover.apply_each(&learned).await?;
+    }
+}

@@ -1,0 +1,21 @@
+//! The use cases of the gateway: accept, dispatch, report, sweep, watch, reconcile; and the ports they need.
+//! For `src/`, which assembles them with adapters. Rules are pure functions in the leaves (`accept::prepare`,
+//! `accept::decide`, `transition`, `book`, `reconcile::examine`); no SQL, no transport, no configuration here.
+
+pub mod model;
+pub mod plan;
+pub mod port;
+pub mod timing;
+
+pub mod book;
+pub mod retry;
+pub mod transition;
+
+pub mod accept;
+pub mod change;
+pub mod dispatch;
+pub mod inbox;
+pub mod reconcile;
+pub mod sweep;
+pub mod top_up;
+pub mod watch;

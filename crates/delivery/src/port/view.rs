@@ -1,0 +1,66 @@
+//! What clients may read. Every verb takes the client: a foreign id reads as an absent one.
+
+use async_trait::async_trait;
+use message::event::{Event, TransactionType};
+use message::id::{ClientId, MessageId};
+
+use super::StoreError;
+use crate::model::{Client, Head, IdempotencyKey, Message, RememberedCall};
+
+/// Reads of committed rows; no locks.
+#[async_trait]
+pub trait ViewStore: Send + Sync + 'static {
+    async fn client(&self, id: ClientId) -> Result<Option<(Client, Head)>, StoreError>;
+
+    async fn message(&self, client: ClientId, id: MessageId) -> Result<Option<Message>, StoreError>;
+
+    /// The client's messages older than `before`, newest first.
+    async fn messages(
+        &self,
+        client: ClientId,
+        before: Option<MessageId>,
+        limit: i64,
+    ) -> Result<Vec<Message>, StoreError>;
+
+    /// The events of one message in ascending order, by walking back from its newest along `previous_seq`.
+    async fn history(&self, client: ClientId, id: MessageId) -> Result<Vec<Event>, StoreError>;
+
+    /// Events with `seq > after` in ascending order without a gap, with the ends of the log as of the same
+    /// snapshot. An unknown client has an empty log.
+    async fn events(&self, client: ClientId, after: i64, limit: i64) -> Result<EventPage, StoreError>;
+
+    /// Events that carry a transaction, with `seq < before`, newest first.
+    async fn transactions(
+        &self,
+        client: ClientId,
+        filter: &TransactionFilter,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<Event>, StoreError>;
+
+    /// The newest `seq` of each of these clients.
+    async fn last_seqs(&self, clients: &[ClientId]) -> Result<Vec<(ClientId, i64)>, StoreError>;
+
+    async fn remembered(&self, key: &IdempotencyKey) -> Result<Option<RememberedCall>, StoreError>;
+
+    /// Identifies this history of the log: a new random value when a database is made or restored.
+    async fn log_epoch(&self) -> Result<u64, StoreError>;
+}
+
+/// A page of a client's event log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventPage {
+    pub events: Vec<Event>,
+    /// `seq` of the newest event in the log; 0 = none.
+    pub last_seq: i64,
+    /// `seq` of the oldest event still kept; 1 in an empty log.
+    pub oldest_seq: i64,
+}
+
+/// Which transactions to list.
+#[derive(Clone, Debug, Default)]
+pub struct TransactionFilter {
+    /// Empty = all.
+    pub kinds: Vec<TransactionType>,
+    pub message: Option<MessageId>,
+}

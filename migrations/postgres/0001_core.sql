@@ -1,0 +1,230 @@
+-- Times are timestamptz, spans are microseconds. Words are those of the code.
+-- Tables that belong to a client are led by client_id.
+
+-- One row: what identifies this database.
+CREATE TABLE installation (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    log_epoch  BIGINT NOT NULL
+);
+
+CREATE TABLE secrets (
+    name   TEXT PRIMARY KEY,
+    value  BYTEA NOT NULL CHECK (octet_length(value) = 32)
+);
+
+CREATE TABLE clients (
+    id                 UUID PRIMARY KEY,
+    name               TEXT NOT NULL,
+    state              TEXT NOT NULL CHECK (state IN ('ACTIVE', 'SUSPENDED')),
+    suspend_reason     TEXT NOT NULL,
+    currency           TEXT NOT NULL CHECK (length(currency) = 3),
+    is_sandbox         BOOLEAN NOT NULL,
+    capture_on         TEXT NOT NULL CHECK (capture_on IN ('DELIVERED', 'SENT')),
+    settle_unreported  TEXT NOT NULL CHECK (settle_unreported IN ('CAPTURE', 'RELEASE')),
+    report_timeout     BIGINT NOT NULL CHECK (report_timeout > 0),
+    on_unknown         TEXT NOT NULL CHECK (on_unknown IN ('WAIT', 'RESEND')),
+    resend_after       BIGINT NOT NULL CHECK (resend_after > 0),
+    parts_per_second   INTEGER NOT NULL CHECK (parts_per_second >= 0),
+    burst_parts        INTEGER NOT NULL CHECK (burst_parts >= 0),
+    default_sender     TEXT NOT NULL,
+    max_parts          INTEGER NOT NULL CHECK (max_parts BETWEEN 1 AND 255),
+    created_at         TIMESTAMPTZ NOT NULL
+);
+
+-- The hot row of a client. Its lock orders everything that moves the client's credit or log.
+CREATE TABLE client_heads (
+    client_id        UUID PRIMARY KEY REFERENCES clients (id),
+    available        BIGINT NOT NULL CHECK (available >= 0),
+    held             BIGINT NOT NULL CHECK (held >= 0),
+    last_seq         BIGINT NOT NULL CHECK (last_seq >= 0),
+    oldest_seq       BIGINT NOT NULL CHECK (oldest_seq >= 1)
+);
+
+CREATE TABLE checkpoints (
+    client_id   UUID PRIMARY KEY REFERENCES clients (id),
+    seq         BIGINT NOT NULL CHECK (seq >= 0),
+    available   BIGINT NOT NULL CHECK (available >= 0),
+    held        BIGINT NOT NULL CHECK (held >= 0),
+    written_at  TIMESTAMPTZ NOT NULL
+);
+
+CREATE TABLE api_keys (
+    id           TEXT PRIMARY KEY,
+    client_id    UUID REFERENCES clients (id),
+    name         TEXT NOT NULL,
+    scopes       TEXT NOT NULL,              -- words joined by ','
+    secret_hash  TEXT NOT NULL,
+    fingerprint  BYTEA NOT NULL,
+    created_at   TIMESTAMPTZ NOT NULL,
+    expire_at    TIMESTAMPTZ,
+    revoked_at   TIMESTAMPTZ
+);
+
+CREATE TABLE rates (
+    currency           TEXT NOT NULL CHECK (length(currency) = 3),
+    prefix             TEXT NOT NULL,
+    part_price_micros  BIGINT NOT NULL CHECK (part_price_micros >= 0),
+    PRIMARY KEY (currency, prefix)
+);
+
+-- What never changes after accept.
+CREATE TABLE messages (
+    client_id       UUID NOT NULL,
+    id              UUID NOT NULL,
+    recipient       TEXT NOT NULL,
+    sender          TEXT NOT NULL,
+    body_text       TEXT,
+    body_data       BYTEA,
+    encoding        TEXT NOT NULL CHECK (encoding IN ('GSM7', 'UCS2', 'BINARY')),
+    reference_bits  SMALLINT NOT NULL CHECK (reference_bits IN (8, 16)),
+    part_count      SMALLINT NOT NULL CHECK (part_count BETWEEN 1 AND 255),
+    price_micros    BIGINT NOT NULL CHECK (price_micros >= 0),
+    currency        TEXT NOT NULL,
+    reference       TEXT NOT NULL,
+    metadata        TEXT NOT NULL,           -- a JSON object of strings
+    on_unknown      TEXT NOT NULL CHECK (on_unknown IN ('WAIT', 'RESEND')),
+    created_at      TIMESTAMPTZ NOT NULL,
+    expire_at       TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (client_id, id),
+    CHECK ((body_text IS NULL) <> (body_data IS NULL))
+);
+
+-- The narrow row that does change.
+CREATE TABLE message_states (
+    client_id         UUID NOT NULL,
+    id                UUID NOT NULL,
+    status            TEXT NOT NULL CHECK (status IN ('SCHEDULED', 'QUEUED', 'SENDING', 'FAILED_TEMP', 'UNKNOWN',
+                                                      'SENT', 'DELIVERED', 'FAILED_PERM', 'EXPIRED', 'CANCELED')),
+    status_at         TIMESTAMPTZ NOT NULL,
+    fence             BIGINT NOT NULL CHECK (fence >= 0),
+    attempt           INTEGER NOT NULL CHECK (attempt >= 0),
+    due_at            TIMESTAMPTZ,
+    lease_until       TIMESTAMPTZ,
+    timer_at          TIMESTAMPTZ,
+    provider          TEXT NOT NULL,
+    provider_refs     TEXT NOT NULL,         -- a JSON array of strings
+    failure_reason    TEXT,
+    failure_detail    TEXT,
+    failure_code      TEXT,
+    part_states       TEXT NOT NULL,         -- one letter a part
+    has_open_earlier  BOOLEAN NOT NULL,
+    last_event_seq    BIGINT NOT NULL CHECK (last_event_seq >= 1),
+    PRIMARY KEY (client_id, id),
+    CHECK ((status = 'SENDING') = (lease_until IS NOT NULL)),
+    CHECK ((status IN ('QUEUED', 'FAILED_TEMP', 'SCHEDULED') AND due_at IS NOT NULL)
+           OR status IN ('UNKNOWN', 'SENDING')
+           OR (status NOT IN ('QUEUED', 'FAILED_TEMP', 'SCHEDULED') AND due_at IS NULL))
+);
+
+-- The hold for one message: HELD, then CAPTURED or RELEASED, exactly once.
+CREATE TABLE credit_locks (
+    client_id      UUID NOT NULL,
+    message_id     UUID NOT NULL,
+    amount_micros  BIGINT NOT NULL CHECK (amount_micros >= 0),
+    state          TEXT NOT NULL CHECK (state IN ('HELD', 'CAPTURED', 'RELEASED')),
+    PRIMARY KEY (client_id, message_id)
+);
+CREATE INDEX credit_locks_held ON credit_locks (client_id, message_id) WHERE state = 'HELD';
+
+-- When the sweeper next looks at a message: one row for each message that still needs a look.
+CREATE TABLE timers (
+    wake_at     TIMESTAMPTZ NOT NULL,
+    client_id   UUID NOT NULL,
+    message_id  UUID NOT NULL,
+    PRIMARY KEY (wake_at, client_id, message_id)
+);
+
+CREATE TABLE idempotency_keys (
+    client_id    UUID NOT NULL,
+    kind         TEXT NOT NULL CHECK (kind IN ('SEND', 'TOP_UP')),
+    key          TEXT NOT NULL,
+    fingerprint  BYTEA NOT NULL CHECK (octet_length(fingerprint) = 32),
+    message_id   UUID,
+    event_seq    BIGINT,
+    created_at   TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (client_id, kind, key),
+    CHECK ((message_id IS NULL) <> (event_seq IS NULL))
+);
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+
+-- A client's event log: seq 1, 2, 3 ... without a gap.
+CREATE TABLE events (
+    client_id         UUID NOT NULL,
+    seq               BIGINT NOT NULL CHECK (seq >= 1),
+    kind              TEXT NOT NULL,
+    at                TIMESTAMPTZ NOT NULL,
+    message_id        UUID,
+    previous_seq      BIGINT NOT NULL CHECK (previous_seq >= 0 AND previous_seq < seq),
+    -- The delivery report; status IS NULL = none.
+    status            TEXT,
+    previous_status   TEXT,
+    recipient         TEXT,
+    reference         TEXT,
+    part              SMALLINT,
+    attempt           INTEGER,
+    provider          TEXT,
+    provider_ref      TEXT,
+    failure_reason    TEXT,
+    failure_detail    TEXT,
+    failure_code      TEXT,
+    next_attempt_at   TIMESTAMPTZ,
+    ignored           BOOLEAN,
+    -- The credit movement; transaction_kind IS NULL = none.
+    transaction_kind  TEXT CHECK (transaction_kind IN ('TOP_UP', 'HOLD', 'CAPTURE', 'RELEASE')),
+    available_delta   BIGINT NOT NULL,
+    held_delta        BIGINT NOT NULL,
+    note              TEXT,
+    available_after   BIGINT NOT NULL CHECK (available_after >= 0),
+    held_after        BIGINT NOT NULL CHECK (held_after >= 0),
+    PRIMARY KEY (client_id, seq),
+    CHECK (transaction_kind IS NOT NULL OR (available_delta = 0 AND held_delta = 0)),
+    CHECK (status IS NULL OR message_id IS NOT NULL)
+);
+
+-- Which attempt a provider's reference stands for; written by submit and by report alike.
+CREATE TABLE provider_refs (
+    provider    TEXT NOT NULL,
+    reference   TEXT NOT NULL,
+    client_id   UUID,                        -- NULL = only reports have named it so far
+    message_id  UUID,
+    attempt     INTEGER,
+    part        SMALLINT,
+    reported    BOOLEAN NOT NULL,
+    created_at  TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (provider, reference)
+);
+CREATE INDEX provider_refs_age ON provider_refs (created_at);
+
+-- The inbox: a report is durable here before its provider is answered.
+CREATE TABLE provider_reports (
+    id              BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    provider        TEXT NOT NULL,
+    reference       TEXT NOT NULL,           -- '' = the provider echoes only ours
+    client_id       UUID,                    -- with message_id and attempt: our reference, echoed
+    message_id      UUID,
+    attempt         INTEGER,
+    state           TEXT NOT NULL CHECK (state IN ('ACCEPTED', 'EN_ROUTE', 'DELIVERED', 'FAILED', 'REMARK')),
+    part            SMALLINT NOT NULL CHECK (part BETWEEN 0 AND 255),
+    done_date       TEXT NOT NULL,
+    failure_reason  TEXT,
+    failure_detail  TEXT,
+    failure_code    TEXT,
+    stored_at       TIMESTAMPTZ NOT NULL,
+    is_done         BOOLEAN NOT NULL
+);
+CREATE UNIQUE INDEX provider_reports_once ON provider_reports
+    (provider, reference, COALESCE(message_id, '00000000-0000-0000-0000-000000000000'), COALESCE(attempt, 0), state, part, done_date);
+CREATE INDEX provider_reports_pending ON provider_reports (id) WHERE NOT is_done;
+CREATE INDEX provider_reports_age ON provider_reports (stored_at);
+
+CREATE TABLE dead_letters (
+    client_id            UUID NOT NULL,
+    message_id           UUID NOT NULL,
+    provider             TEXT NOT NULL,
+    failure_reason       TEXT NOT NULL,
+    failure_detail       TEXT NOT NULL,
+    failure_code         TEXT NOT NULL,
+    has_unknown_attempt  BOOLEAN NOT NULL,
+    at                   TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (client_id, message_id)
+);
