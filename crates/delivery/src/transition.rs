@@ -171,7 +171,7 @@ impl Step<'_> {
         self.remember_ref(report);
         if self.change.state.parts.all_delivered() {
             self.change.state.failure = None;
-            self.become(Status::Delivered, None);
+            self.move_to(Status::Delivered, None);
         } else if status != Status::Sent && status != Status::Sending {
             self.become_sent();
         }
@@ -229,7 +229,7 @@ impl Step<'_> {
         if self.change.state.has_open_earlier_attempt {
             self.wait_for_report(failure);
         } else {
-            self.become(Status::Expired, Some(failure));
+            self.move_to(Status::Expired, Some(failure));
         }
     }
 
@@ -240,7 +240,7 @@ impl Step<'_> {
         }
         self.change.state.has_open_earlier_attempt = true;
         let failure = self.change.state.failure.clone();
-        self.become(Status::FailedTemp, failure);
+        self.move_to(Status::FailedTemp, failure);
         self.change.state.due_at = Some(self.now);
         self.set_next_attempt(self.now);
         self.change.offer = true;
@@ -267,7 +267,7 @@ impl Step<'_> {
         if due >= self.message.expire_at {
             return self.expire();
         }
-        self.become(Status::FailedTemp, Some(failure.clone()));
+        self.move_to(Status::FailedTemp, Some(failure.clone()));
         self.change.state.due_at = Some(due);
         self.set_next_attempt(due);
     }
@@ -286,24 +286,24 @@ impl Step<'_> {
         if self.change.state.has_open_earlier_attempt {
             self.wait_for_report(failure);
         } else {
-            self.become(Status::FailedPerm, Some(failure));
+            self.move_to(Status::FailedPerm, Some(failure));
         }
     }
 
     /// No further attempt, but an earlier one may still arrive: a report or the settlement decides.
     fn wait_for_report(&mut self, failure: Failure) {
-        self.become(Status::Unknown, Some(failure));
+        self.move_to(Status::Unknown, Some(failure));
     }
 
     fn become_sent(&mut self) {
         self.change.state.failure = None;
-        self.become(Status::Sent, None);
+        self.move_to(Status::Sent, None);
     }
 
     fn become_unknown(&mut self, detail: &str) {
         self.void_claim();
         let failure = Failure::new(FailureReason::OutcomeUnknown).with(detail, "");
-        self.become(Status::Unknown, Some(failure));
+        self.move_to(Status::Unknown, Some(failure));
         let may_resend = self.message.on_unknown == OnUnknown::Resend
             && self.change.state.attempt < self.timing.max_attempts();
         if may_resend {
@@ -326,7 +326,7 @@ impl Step<'_> {
         });
     }
 
-    fn become(&mut self, status: Status, failure: Option<Failure>) {
+    fn move_to(&mut self, status: Status, failure: Option<Failure>) {
         self.announce(EventType::of(status), status, failure.clone());
         let state = &mut self.change.state;
         state.status = status;

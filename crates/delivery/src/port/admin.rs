@@ -46,6 +46,12 @@ pub trait AdminStore: Send + Sync + 'static {
     /// node and in every later call.
     async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32], StoreError>;
 
+    /// Brings the schema up to date. Idempotent, and safe from several nodes at once.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Names of the migrations that this program knows and the database lacks, in order.
+    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError>;
+
     /// Whether the store answers now.
     async fn ping(&self) -> Result<(), StoreError>;
 }

@@ -26,7 +26,7 @@ pub trait ViewStore: Send + Sync + 'static {
     async fn history(&self, client: ClientId, id: MessageId) -> Result<Vec<Event>, StoreError>;
 
     /// Events with `seq > after` in ascending order without a gap, with the ends of the log as of the same
-    /// snapshot. An unknown client has an empty log.
+    /// snapshot. An unknown client has an empty log. With a limit of 0 only the ends are read.
     async fn events(&self, client: ClientId, after: i64, limit: i64) -> Result<EventPage, StoreError>;
 
     /// Events that carry a transaction, with `seq < before`, newest first.
