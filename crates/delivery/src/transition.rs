@@ -76,7 +76,7 @@ pub fn apply(
         Input::Report { provider, attempt, part, report } => step.report(provider, *attempt, *part, report),
         Input::Timer => step.timer(),
     }
-    step.finish()
+    step.finish(matches!(input, Input::Timer))
 }
 
 fn unchanged(state: &MessageState) -> Change {
@@ -394,12 +394,17 @@ impl Step<'_> {
         is_held.then(|| state.status_at + self.client.report_timeout)
     }
 
-    fn finish(mut self) -> Option<Change> {
+    /// Only a timer that fired is worth a write by itself.
+    fn finish(mut self, is_timer: bool) -> Option<Change> {
+        let before = unchanged(&self.message.state);
+        if !is_timer && self.change == before {
+            return None;
+        }
         if let Some(resolution) = self.change.resolution {
             self.change.state.lock = resolution.lock_state();
         }
         self.change.state.timer_at = self.next_timer();
-        (self.change != unchanged(&self.message.state)).then_some(self.change)
+        (self.change != before).then_some(self.change)
     }
 
     /// When the sweeper must look next. A timer that is set for an earlier time stays: it fires early, and is
