@@ -1,0 +1,35 @@
+//! Compiles `proto/` for the server, without protoc.
+
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let mut files = proto_files(Path::new("proto/herald/v1"))?;
+    // Reflection serves the error details too, or clients print them as raw bytes.
+    files.push("proto/google/rpc/error_details.proto".into());
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_files(files)?;
+    // The encoded form keeps `google.api.http`, which the decoded one drops.
+    std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+
+    let descriptors =
+        prost_types::FileDescriptorSet::decode(compiler.encode_file_descriptor_set().as_slice())?;
+    tonic_prost_build::configure().build_client(false).compile_fds(descriptors)?;
+    Ok(())
+}
+
+fn proto_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "proto") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

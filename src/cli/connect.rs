@@ -1,0 +1,98 @@
+//! Which server, with which key: flags, then the environment, then `./.herald`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+
+use super::exit::Failed;
+use crate::secrets;
+
+/// Where `herald dev` leaves its keys.
+const DEV_FOLDER: &str = ".herald";
+
+/// Flags of every command that talks to a server.
+#[derive(clap::Args)]
+pub struct Global {
+    /// The server, HOST:PORT.
+    #[arg(long, global = true, env = "HERALD_ADDRESS", default_value = "127.0.0.1:7670")]
+    pub address: String,
+    /// The file with the API key; else HERALD_API_KEY, else .herald/client.key (.herald/admin.key where an
+    /// operator key is needed).
+    #[arg(long, global = true, env = "HERALD_API_KEY_FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// The client that an operator key acts for.
+    #[arg(long = "client", global = true, env = "HERALD_CLIENT_ID", value_name = "ID")]
+    pub client_id: Option<String>,
+    /// How results are printed.
+    #[arg(long, short, global = true, value_enum, default_value = "table")]
+    pub output: Output,
+    /// How long a call may take, in seconds.
+    #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+    Jsonl,
+}
+
+impl Global {
+    /// A client of the SDK with the caller's key.
+    pub fn client(&self) -> Result<herald_sdk::Client, Failed> {
+        self.connect(self.api_key("client.key")?)
+    }
+
+    /// A client of the SDK with an operator's key.
+    pub fn operator(&self) -> Result<herald_sdk::Client, Failed> {
+        self.connect(self.api_key("admin.key")?)
+    }
+
+    fn connect(&self, key: String) -> Result<herald_sdk::Client, Failed> {
+        let mut config = herald_sdk::Config::new(self.url(), key);
+        config.timeout = Duration::from_secs(self.timeout);
+        config.client_id.clone_from(&self.client_id);
+        Ok(herald_sdk::Client::connect_lazy(config)?)
+    }
+
+    /// A bare channel, for calls that are known by reflection only.
+    pub fn channel(&self) -> Result<Channel, Failed> {
+        let endpoint = Endpoint::from_shared(self.url())
+            .map_err(|_| Failed::new(2, anyhow!("{:?} is not HOST:PORT", self.address)))?;
+        Ok(endpoint.connect_timeout(Duration::from_secs(5)).connect_lazy())
+    }
+
+    /// Adds the key, and whom it acts for.
+    pub fn authorize(&self, metadata: &mut MetadataMap) -> Result<(), Failed> {
+        let key = self.api_key("client.key")?;
+        metadata.insert("x-api-key", key.parse().map_err(|_| anyhow!("the API key has characters that no key has"))?);
+        if let Some(client) = &self.client_id {
+            let client = client.parse().map_err(|_| anyhow!("--client is not an id"))?;
+            metadata.insert("herald-client-id", client);
+        }
+        Ok(())
+    }
+
+    fn url(&self) -> String {
+        if self.address.contains("://") { self.address.clone() } else { format!("http://{}", self.address) }
+    }
+
+    fn api_key(&self, dev_file: &str) -> Result<String, Failed> {
+        if let Some(file) = &self.api_key_file {
+            return Ok(secrets::read(file)?);
+        }
+        if let Ok(key) = std::env::var("HERALD_API_KEY") {
+            return Ok(key);
+        }
+        let file = Path::new(DEV_FOLDER).join(dev_file);
+        let key = secrets::read(&file).context(
+            "there is no API key: give --api-key-file or HERALD_API_KEY, or run this where `herald dev` runs",
+        );
+        key.map_err(|error| Failed::new(4, error))
+    }
+}

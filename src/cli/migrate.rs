@@ -1,0 +1,37 @@
+//! `herald migrate`: brings the schema up to date.
+
+use std::path::PathBuf;
+
+use super::exit::{CONFIGURATION, Failed};
+use crate::config::Config;
+use crate::node;
+
+/// Arguments of `herald migrate`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The configuration file (TOML).
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Only say which migrations are missing.
+    #[arg(long)]
+    status: bool,
+}
+
+pub async fn run(args: Args) -> Result<(), Failed> {
+    let config =
+        Config::read(args.config.as_deref()).map_err(|error| Failed::new(CONFIGURATION, error))?;
+    let store = node::open_store(&config).await?;
+    let pending = store.pending_migrations().await.map_err(anyhow::Error::from)?;
+    if pending.is_empty() {
+        println!("the schema is up to date");
+        return Ok(());
+    }
+    for name in &pending {
+        println!("{} {name}", if args.status { "missing" } else { "applying" });
+    }
+    if !args.status {
+        store.migrate().await.map_err(anyhow::Error::from)?;
+        println!("the schema is up to date");
+    }
+    Ok(())
+}

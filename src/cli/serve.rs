@@ -1,0 +1,63 @@
+//! `herald serve`: the server on the configured store.
+
+use std::path::PathBuf;
+
+use super::exit::{CONFIGURATION, Failed};
+use super::log;
+use crate::config::Config;
+use crate::node::{self, Node};
+
+/// Arguments of `herald serve`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The configuration file (TOML). The environment (`HERALD_...`) and flags win over it.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where the API listens.
+    #[arg(long)]
+    listen: Option<std::net::SocketAddr>,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value = "json")]
+    log_format: log::Format,
+}
+
+pub async fn run(args: Args) -> Result<(), Failed> {
+    log::start(args.log_format, "info");
+    let mut config =
+        Config::read(args.config.as_deref()).map_err(|error| Failed::new(CONFIGURATION, error))?;
+    if let Some(listen) = args.listen {
+        config.listen = listen;
+    }
+    let store = node::open_store(&config).await?;
+    let pending = store.pending_migrations().await.map_err(anyhow::Error::from)?;
+    if !pending.is_empty() {
+        let error = anyhow::anyhow!(
+            "the database lacks {} migrations; run `herald migrate` first",
+            pending.len()
+        );
+        return Err(Failed::new(CONFIGURATION, error));
+    }
+    let node = Node::start(&config, store, "production").await?;
+    tracing::info!(address = %node.address, "herald {} serves on {}", env!("CARGO_PKG_VERSION"), node.address);
+    node.run(shutdown_signal()).await?;
+    tracing::info!("herald has ended");
+    Ok(())
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub async fn shutdown_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::error!(%error, "cannot listen for SIGTERM");
+            return std::future::pending().await;
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => if let Err(error) = interrupted {
+            tracing::error!(%error, "cannot listen for SIGINT");
+        },
+    }
+}

@@ -1,0 +1,21 @@
+//! The `herald` program: the server in its modes, and the command line that talks to one.
+//! The only crate that knows protobuf, HTTP, configuration and the process.
+
+mod app;
+mod auth;
+mod cli;
+mod config;
+mod grpc;
+mod layers;
+mod metrics;
+mod node;
+mod proto;
+mod secrets;
+mod status;
+mod token;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,0 +1,23 @@
+//! The API as generated from `proto/`.
+
+#![allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+
+pub mod google {
+    pub mod api {
+        tonic::include_proto!("google.api");
+    }
+    pub mod rpc {
+        tonic::include_proto!("google.rpc");
+    }
+}
+
+pub mod herald {
+    pub mod v1 {
+        tonic::include_proto!("herald.v1");
+    }
+}
+
+pub use herald::v1;
+
+/// Every file with its imports and comments, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
