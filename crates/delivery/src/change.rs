@@ -136,8 +136,7 @@ impl Mover {
             let mut current = message.clone();
             for item in inputs {
                 let Some((client, _)) = book.clients.get(&key.client) else { break };
-                let change =
-                    transition::apply(&self.timing, client, &current, &item.input(), book.now);
+                let change = transition::apply(&self.timing, client, &current, &item.input(), book.now);
                 let Some(change) = change else { continue };
                 changed += 1;
                 if change.offer {
@@ -166,7 +165,9 @@ impl Mover {
     /// A reference is bound whatever became of the claim: late reports must find the message.
     fn bind_refs(&self, book: &mut Book, inputs: &[&Learned]) {
         for item in inputs {
-            let Learned::Outcome { key, attempt, outcome: Outcome::Accepted { refs }, .. } = item else { continue };
+            let Learned::Outcome { key, attempt, outcome: Outcome::Accepted { refs }, .. } = item else {
+                continue;
+            };
             let is_per_part = refs.len() > 1;
             for (index, reference) in refs.iter().enumerate() {
                 let part = if is_per_part { u16::try_from(index + 1).unwrap_or(0) } else { 0 };
@@ -205,4 +206,3 @@ fn merge_states(states: &mut Vec<crate::plan::StateChange>) {
 fn broken_books(error: LedgerError) -> StoreError {
     StoreError::Refused(Box::new(error))
 }
-

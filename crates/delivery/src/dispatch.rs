@@ -180,7 +180,11 @@ impl Flight {
 fn submission_of(claimed: Claimed) -> Submission {
     let record = claimed.record;
     Submission {
-        attempt_ref: AttemptRef { client: record.key.client, message: record.key.id, attempt: claimed.attempt },
+        attempt_ref: AttemptRef {
+            client: record.key.client,
+            message: record.key.id,
+            attempt: claimed.attempt,
+        },
         to: record.to,
         sender: record.sender,
         content: record.content,

@@ -14,7 +14,12 @@ use crate::port::StoreError;
 const BATCH: i64 = 500;
 
 /// Takes reports from the provider into the inbox until `stop`.
-pub async fn receive(mover: Mover, provider: Arc<dyn Provider>, arrived: Arc<Notify>, stop: CancellationToken) {
+pub async fn receive(
+    mover: Mover,
+    provider: Arc<dyn Provider>,
+    arrived: Arc<Notify>,
+    stop: CancellationToken,
+) {
     let mut backoff = Backoff::default();
     loop {
         let batch = tokio::select! {
@@ -26,7 +31,8 @@ pub async fn receive(mover: Mover, provider: Arc<dyn Provider>, arrived: Arc<Not
         match mover.store.store_reports(provider.name(), &reports).await {
             Ok(counts) => {
                 metrics::counter!("herald_reports_total", "kind" => "new").increment(counts.new as u64);
-                metrics::counter!("herald_reports_total", "kind" => "duplicate").increment(counts.duplicate as u64);
+                metrics::counter!("herald_reports_total", "kind" => "duplicate")
+                    .increment(counts.duplicate as u64);
                 // The provider may have hung up; it will deliver them again, and they are duplicates then.
                 let _ = stored.send(());
                 arrived.notify_one();

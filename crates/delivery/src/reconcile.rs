@@ -49,7 +49,8 @@ pub fn examine(client: ClientId, books: &Books) -> Audit {
     check(books.available >= 0 && books.held >= 0, "a balance is negative".to_owned());
     let expected = books.last_seq - from.seq;
     let is_contiguous = books.event_count == expected
-        && (expected == 0 || (books.first_event_seq == from.seq + 1 && books.last_event_seq == books.last_seq));
+        && (expected == 0
+            || (books.first_event_seq == from.seq + 1 && books.last_event_seq == books.last_seq));
     check(is_contiguous, format!("the log has {} events where seq says {expected}", books.event_count));
     let counts = [
         (books.broken_running_balances, "events whose balances do not follow from the one before"),
@@ -108,7 +109,8 @@ async fn check_all(store: &dyn Store, timing: &Timing) -> Result<(), StoreError>
         after = Some(last.id);
         for client in clients {
             let Some((audit, checkpoint)) = audit(store, timing, client.id).await? else { continue };
-            drift = drift.saturating_add(audit.balance_drift.saturating_abs() + audit.held_drift.saturating_abs());
+            drift = drift
+                .saturating_add(audit.balance_drift.saturating_abs() + audit.held_drift.saturating_abs());
             let violations = audit.violations.join("; ");
             if !audit.is_broken {
                 if !violations.is_empty() {

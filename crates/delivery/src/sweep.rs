@@ -80,7 +80,10 @@ async fn purge(mover: &Mover) -> Result<(), StoreError> {
     let purged = mover.store.purge(&limits, PURGE_BATCH).await?;
     if purged.unmatched_reports > 0 {
         metrics::counter!("herald_reports_unmatched_total").increment(purged.unmatched_reports);
-        tracing::warn!("{} provider reports never matched a message and were removed", purged.unmatched_reports);
+        tracing::warn!(
+            "{} provider reports never matched a message and were removed",
+            purged.unmatched_reports
+        );
     }
     Ok(())
 }

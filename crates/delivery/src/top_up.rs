@@ -77,11 +77,7 @@ async fn top_up_once(
         .int("amount_micros", request.amount_micros)
         .field("note", request.note.as_bytes())
         .finish();
-    let wanted = Wanted {
-        clients: [request.client].into(),
-        keys: [key.clone()].into(),
-        ..Wanted::default()
-    };
+    let wanted = Wanted { clients: [request.client].into(), keys: [key.clone()].into(), ..Wanted::default() };
     let mut tx = store.begin().await?;
     let mut loaded = tx.load(&wanted).await?;
     let mut book = Book::open(&mut loaded);

@@ -124,7 +124,8 @@ impl Step<'_> {
     fn report(&mut self, provider: &str, attempt: i32, bound_part: u16, report: &ProviderReport) {
         let state = &self.change.state;
         // A reference that names an attempt this message never had, or another provider's, proves nothing.
-        if attempt < 1 || attempt > state.attempt || (attempt == state.attempt && provider != state.provider) {
+        if attempt < 1 || attempt > state.attempt || (attempt == state.attempt && provider != state.provider)
+        {
             return;
         }
         let part = if report.part == 0 { bound_part } else { report.part };
@@ -210,7 +211,9 @@ impl Step<'_> {
                 self.become_unknown("the worker did not come back");
             }
             Status::Unknown if state.due_at.is_some_and(|due| due <= self.now) => self.resend(),
-            Status::Sent | Status::Unknown if self.settle_at().is_some_and(|at| at <= self.now) => self.settle(),
+            Status::Sent | Status::Unknown if self.settle_at().is_some_and(|at| at <= self.now) => {
+                self.settle()
+            }
             _ => {}
         }
     }

@@ -75,7 +75,11 @@ impl Hub {
     }
 
     /// Subscribes at `start`. Nothing that is committed after this returns is missed.
-    pub async fn subscribe(self: &Arc<Self>, client: ClientId, start: Start) -> Result<Subscription, WatchError> {
+    pub async fn subscribe(
+        self: &Arc<Self>,
+        client: ClientId,
+        start: Start,
+    ) -> Result<Subscription, WatchError> {
         // The channel first: a ring between the read and the subscription would be lost otherwise.
         let channel = self.channel(client);
         let newest = channel.newest.subscribe();
@@ -151,7 +155,12 @@ impl Channel {
 
     /// Events after `cursor`: from the shared tail if it reaches back so far, else from the store. The lock makes
     /// the subscribers that woke together read the log once.
-    async fn read(&self, store: &dyn Store, cursor: i64, limit: usize) -> Result<Vec<Arc<Event>>, WatchError> {
+    async fn read(
+        &self,
+        store: &dyn Store,
+        cursor: i64,
+        limit: usize,
+    ) -> Result<Vec<Arc<Event>>, WatchError> {
         let mut tail = self.tail.lock().await;
         let first = tail.front().map(|event| event.seq);
         let next = tail.back().map_or(0, |event| event.seq + 1);
@@ -175,7 +184,12 @@ impl Channel {
         Ok(events)
     }
 
-    async fn fetch(&self, store: &dyn Store, cursor: i64, limit: usize) -> Result<Vec<Arc<Event>>, WatchError> {
+    async fn fetch(
+        &self,
+        store: &dyn Store,
+        cursor: i64,
+        limit: usize,
+    ) -> Result<Vec<Arc<Event>>, WatchError> {
         let page = store.events(self.client, cursor, i64::try_from(limit).unwrap_or(i64::MAX)).await?;
         check_position(cursor, page.oldest_seq, page.last_seq)?;
         Ok(page.events.into_iter().map(Arc::new).collect())

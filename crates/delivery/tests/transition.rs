@@ -69,8 +69,7 @@ fn message(status: Status) -> OpenMessage {
 }
 
 fn report(state: ReportState) -> ProviderReport {
-    let failure =
-        (state == ReportState::Failed).then(|| Failure::new(FailureReason::RecipientUnreachable));
+    let failure = (state == ReportState::Failed).then(|| Failure::new(FailureReason::RecipientUnreachable));
     ProviderReport {
         provider_ref: "ref-1".into(),
         attempt_ref: None,

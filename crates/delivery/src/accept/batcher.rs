@@ -187,7 +187,8 @@ async fn answer(ports: &Ports, decision: Decision, submission: &Submission) -> R
         Decision::Accepted(message) => Ok(Receipt { message: *message, is_replay: false }),
         Decision::Refused(error) => Err(error),
         Decision::Replay(id) => {
-            let message = ports.store.message(submission.prepared.client, id).await.map_err(AcceptError::Store)?;
+            let message =
+                ports.store.message(submission.prepared.client, id).await.map_err(AcceptError::Store)?;
             // The record outlives the key, so an absent one is damage, not an answer.
             let message = message.ok_or(AcceptError::Uncertain(None))?;
             Ok(Receipt { message: decide::receipt_of(message), is_replay: true })

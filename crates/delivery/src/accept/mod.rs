@@ -42,9 +42,17 @@ pub enum ViolationKind {
     Recipient,
     Sender,
     /// Not in the encoding that is asked for: these characters.
-    NotEncodable { characters: String },
-    TooManyParts { parts: usize, max_parts: usize },
-    PriceAboveMax { price_micros: i64, max_price_micros: i64 },
+    NotEncodable {
+        characters: String,
+    },
+    TooManyParts {
+        parts: usize,
+        max_parts: usize,
+    },
+    PriceAboveMax {
+        price_micros: i64,
+        max_price_micros: i64,
+    },
 }
 
 /// Why a send is refused. Nothing was stored, unless the variant says that it is uncertain.

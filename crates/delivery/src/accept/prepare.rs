@@ -164,7 +164,8 @@ fn check_labels(faults: &mut Faults, request: &SendRequest) {
     );
     faults.check("metadata", request.metadata.len() <= METADATA_MAX, "must have at most 20 entries");
     let is_key = |key: &str| {
-        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+        let is_allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
         !key.is_empty() && key.len() <= METADATA_KEY_MAX && key.bytes().all(is_allowed)
     };
     faults.check(

@@ -1,16 +1,18 @@
 //! The ports: what the use cases need of technology. Each method's comment is the contract that the
 //! conformance suite checks.
 
+mod admin;
 mod audit;
 mod queue;
 mod store;
 mod view;
-mod admin;
 
 pub use admin::{AdminStore, RateRow};
 pub use audit::{AuditStore, Books, Checkpoint, PurgeLimits, Purged};
 pub use queue::{Bell, Limiter, Queue, RateDecision, Ring, Ticket};
-pub use store::{Claim, Claimed, PendingReport, ReportTarget, StoreError, StoredReports, Transaction, WorkStore};
+pub use store::{
+    Claim, Claimed, PendingReport, ReportTarget, StoreError, StoredReports, Transaction, WorkStore,
+};
 pub use view::{EventPage, TransactionFilter, ViewStore};
 
 /// The whole store.
