@@ -34,7 +34,8 @@ pub enum LedgerError {
 impl Balance {
     /// `None` if either figure is negative or their sum overflows.
     pub fn new(available: i64, held: i64) -> Option<Self> {
-        (available >= 0 && held >= 0 && available.checked_add(held).is_some()).then_some(Self { available, held })
+        (available >= 0 && held >= 0 && available.checked_add(held).is_some())
+            .then_some(Self { available, held })
     }
 
     pub const fn available(self) -> i64 {

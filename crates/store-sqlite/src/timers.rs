@@ -1,0 +1,55 @@
+//! Which messages the sweeper must look at.
+
+use delivery::model::MessageKey;
+use delivery::port::StoreError;
+use message::Timestamp;
+use sqlx::sqlite::SqliteRow;
+
+use crate::SqliteStore;
+use crate::error::store_error;
+use crate::rows;
+
+impl SqliteStore {
+    pub(crate) async fn read_due_timers(&self, limit: i64) -> Result<Vec<MessageKey>, StoreError> {
+        let now = self.read_now().await?;
+        let sql = "-- due timers
+            SELECT wake_at, client_id, message_id FROM timers
+            WHERE wake_at <= ?1 ORDER BY wake_at, client_id, message_id LIMIT ?2";
+        let rows = sqlx::query(sql).bind(now.as_micros()).bind(limit).fetch_all(self.readers()).await;
+        let timers = rows.and_then(|rows| rows.iter().map(timer).collect::<Result<Vec<_>, _>>());
+        Ok(timers.map_err(store_error)?.into_iter().map(|(_, key)| key).collect())
+    }
+
+    pub(crate) async fn read_backlog(
+        &self,
+        after: Option<(Timestamp, MessageKey)>,
+        limit: i64,
+    ) -> Result<Vec<(Timestamp, MessageKey)>, StoreError> {
+        let now = self.read_now().await?;
+        let sql = "-- backlog
+            SELECT t.wake_at, t.client_id, t.message_id
+            FROM timers AS t JOIN message_states AS m ON m.client_id = t.client_id AND m.id = t.message_id
+            WHERE (t.wake_at, t.client_id, t.message_id) > (?1, ?2, ?3)
+              AND m.status IN ('QUEUED', 'FAILED_TEMP') AND m.due_at <= ?4
+            ORDER BY t.wake_at, t.client_id, t.message_id LIMIT ?5";
+        let (at, client, message) = match after {
+            Some((at, key)) => (at.as_micros(), *key.client.as_uuid(), *key.id.as_uuid()),
+            None => (i64::MIN, uuid::Uuid::nil(), uuid::Uuid::nil()),
+        };
+        let rows = sqlx::query(sql)
+            .bind(at)
+            .bind(client)
+            .bind(message)
+            .bind(now.as_micros())
+            .bind(limit)
+            .fetch_all(self.readers())
+            .await;
+        rows.and_then(|rows| rows.iter().map(timer).collect()).map_err(store_error)
+    }
+}
+
+fn timer(row: &SqliteRow) -> Result<(Timestamp, MessageKey), sqlx::Error> {
+    let key =
+        MessageKey { client: rows::client_id(row, "client_id")?, id: rows::message_id(row, "message_id")? };
+    Ok((rows::time(row, "wake_at")?, key))
+}
