@@ -1,0 +1,442 @@
+//! The one place where errors become gRPC statuses: a code, an `ErrorReason`, and details. What a store said is
+//! logged here with its whole chain and leaves as "internal".
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::time::Duration;
+
+use delivery::accept::{AcceptError, FieldViolation, ViolationKind};
+use delivery::port::StoreError;
+use delivery::top_up::TopUpError;
+use delivery::watch::WatchError;
+use ledger::LedgerError;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::auth::AuthError;
+use crate::proto::v1::ErrorReason;
+use crate::token::BadToken;
+
+/// The domain of every `ErrorInfo`.
+pub const DOMAIN: &str = "herald";
+/// When to come back after a passing fault of the server.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+/// An error on its way out.
+pub struct Refusal {
+    reason: ErrorReason,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+    retry_after: Option<Duration>,
+}
+
+/// The code that the documentation of each reason names.
+pub fn code_of(reason: ErrorReason) -> Code {
+    use ErrorReason as R;
+    match reason {
+        R::InvalidField
+        | R::RecipientInvalid
+        | R::SenderInvalid
+        | R::TextNotEncodable
+        | R::TooManyParts
+        | R::PriceAboveMax
+        | R::PageTokenInvalid
+        | R::ResumeTokenInvalid
+        | R::IdempotencyKeyRequired => Code::InvalidArgument,
+        R::ResumeTokenExpired => Code::OutOfRange,
+        R::InsufficientCredit | R::NoRoute | R::NoRate | R::CurrencyMismatch | R::RecipientOptedOut => {
+            Code::FailedPrecondition
+        }
+        R::ApiKeyMissing | R::ApiKeyInvalid => Code::Unauthenticated,
+        R::ScopeMissing | R::ClientSuspended | R::ActingNotAllowed => Code::PermissionDenied,
+        R::ResourceNotFound => Code::NotFound,
+        R::IdempotencyKeyReused => Code::AlreadyExists,
+        R::RateLimited | R::Overloaded | R::RequestTooLarge => Code::ResourceExhausted,
+        R::ShuttingDown | R::DependencyUnavailable | R::OutcomeUncertain => Code::Unavailable,
+        R::DeadlineExceeded => Code::DeadlineExceeded,
+        R::Unimplemented => Code::Unimplemented,
+        R::Unspecified | R::Internal => Code::Internal,
+    }
+}
+
+impl Refusal {
+    pub fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            metadata: HashMap::new(),
+            details: ErrorDetails::new(),
+            retry_after: None,
+        }
+    }
+
+    fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    fn violation(mut self, field: &str, problem: &str) -> Self {
+        self.details.add_bad_request_violation(field, problem);
+        self
+    }
+
+    fn retry_after(mut self, after: Duration) -> Self {
+        self.details.set_retry_info(Some(after));
+        self.retry_after = Some(after);
+        self
+    }
+
+    fn quota(mut self, subject: &str, description: String) -> Self {
+        self.details.add_quota_failure_violation(subject, description);
+        self
+    }
+
+    pub fn into_status(mut self) -> Status {
+        let name = self.reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        self.details.set_error_info(name, DOMAIN, self.metadata);
+        let mut status = Status::with_error_details(code_of(self.reason), self.message, self.details);
+        if let Some(after) = self.retry_after {
+            // Whole seconds, rounded up: coming back too early helps nobody.
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            status.metadata_mut().insert("retry-after", seconds.into());
+        }
+        status
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        refusal.into_status()
+    }
+}
+
+/// One field out of its limits.
+pub fn invalid_field(field: &str, problem: &str) -> Status {
+    Refusal::new(ErrorReason::InvalidField, format!("{field} {problem}")).violation(field, problem).into_status()
+}
+
+/// Gathers the violations of a request, to tell them all at once.
+#[derive(Default)]
+pub struct Violations(Vec<(String, String)>);
+
+impl Violations {
+    pub fn check(&mut self, field: &str, is_fine: bool, problem: &str) {
+        if !is_fine {
+            self.0.push((field.to_owned(), problem.to_owned()));
+        }
+    }
+
+    pub fn into_result(self) -> Result<(), Status> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let refusal = Refusal::new(ErrorReason::InvalidField, message_of(&self.0));
+        let refusal = self.0.iter().fold(refusal, |refusal, (field, problem)| refusal.violation(field, problem));
+        Err(refusal.into_status())
+    }
+}
+
+fn message_of(violations: &[(String, String)]) -> String {
+    violations.iter().map(|(field, problem)| format!("{field} {problem}")).collect::<Vec<_>>().join("; ")
+}
+
+/// Absent and foreign answer the same.
+pub fn not_found(kind: &str, id: &str) -> Status {
+    let mut refusal = Refusal::new(ErrorReason::ResourceNotFound, format!("there is no such {kind}"));
+    refusal.details.set_resource_info(format!("herald.v1.{kind}"), id, "", "");
+    refusal.into_status()
+}
+
+pub fn page_token_invalid(_: BadToken) -> Status {
+    let problem = "is malformed, or belongs to another list, filter or client";
+    Refusal::new(ErrorReason::PageTokenInvalid, format!("page_token {problem}"))
+        .violation("page_token", problem)
+        .into_status()
+}
+
+pub fn resume_token_invalid() -> Status {
+    let problem = "is malformed, or belongs to another client or to another history of the log";
+    Refusal::new(ErrorReason::ResumeTokenInvalid, format!("resume_token {problem}"))
+        .violation("resume_token", problem)
+        .into_status()
+}
+
+/// `oldest` makes the token of the oldest position from its `seq`.
+pub fn watch_error(error: WatchError, oldest: impl FnOnce(i64) -> String) -> Status {
+    match error {
+        WatchError::AgedOut { oldest_seq } => {
+            Refusal::new(ErrorReason::ResumeTokenExpired, "events after this position are no longer kept")
+                .with("oldest_resume_token", oldest(oldest_seq - 1))
+                .into_status()
+        }
+        WatchError::Ahead { .. } => resume_token_invalid(),
+        WatchError::Store(error) => store_error(error),
+    }
+}
+
+pub fn idempotency_key_required() -> Status {
+    Refusal::new(ErrorReason::IdempotencyKeyRequired, "the call moves money and needs an idempotency_key")
+        .violation("idempotency_key", "is required")
+        .into_status()
+}
+
+pub fn scope_missing(scope: &str) -> Status {
+    Refusal::new(ErrorReason::ScopeMissing, format!("the API key lacks the scope {scope}"))
+        .with("required_scope", scope)
+        .into_status()
+}
+
+pub fn acting_not_allowed() -> Status {
+    let message = "a client's key may not act for another client";
+    Refusal::new(ErrorReason::ActingNotAllowed, message).into_status()
+}
+
+pub fn api_key_missing() -> Status {
+    let message = "the call has no API key; send it as metadata x-api-key, or authorization: Bearer";
+    Refusal::new(ErrorReason::ApiKeyMissing, message).into_status()
+}
+
+pub fn auth_error(error: AuthError) -> Status {
+    match error {
+        AuthError::Invalid => {
+            Refusal::new(ErrorReason::ApiKeyInvalid, "the API key is not valid").into_status()
+        }
+        AuthError::Overloaded => overloaded(COME_BACK),
+        AuthError::Store(error) => store_error(error),
+    }
+}
+
+pub fn overloaded(retry_after: Duration) -> Status {
+    Refusal::new(ErrorReason::Overloaded, "too much is waiting; come back later")
+        .retry_after(retry_after)
+        .into_status()
+}
+
+pub fn shutting_down() -> Status {
+    Refusal::new(ErrorReason::ShuttingDown, "the server stops").retry_after(COME_BACK).into_status()
+}
+
+pub fn deadline_exceeded() -> Status {
+    let message = "the call took longer than its deadline; it may have been done";
+    Refusal::new(ErrorReason::DeadlineExceeded, message).into_status()
+}
+
+pub fn internal(error: &(dyn Error + 'static)) -> Status {
+    tracing::error!(error = %chain(error), "a call failed inside");
+    Refusal::new(ErrorReason::Internal, "internal error").into_status()
+}
+
+pub fn store_error(error: StoreError) -> Status {
+    match &error {
+        StoreError::Refused(_) => internal(&error),
+        StoreError::Uncertain(_) => {
+            tracing::warn!(error = %chain(&error), "the fate of a commit is not known");
+            outcome_uncertain()
+        }
+        StoreError::Conflict | StoreError::Unavailable(_) => {
+            tracing::warn!(error = %chain(&error), "the store is not available");
+            Refusal::new(ErrorReason::DependencyUnavailable, "the database cannot be reached; nothing was done")
+                .retry_after(COME_BACK)
+                .into_status()
+        }
+    }
+}
+
+fn outcome_uncertain() -> Status {
+    let message = "the fate of the commit is not known; repeat the call with the same idempotency_key";
+    Refusal::new(ErrorReason::OutcomeUncertain, message).retry_after(COME_BACK).into_status()
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+pub fn accept_error(error: AcceptError) -> Status {
+    match error {
+        AcceptError::Invalid(violations) => invalid(violations),
+        AcceptError::NoRoute => {
+            Refusal::new(ErrorReason::NoRoute, "no provider reaches this recipient").into_status()
+        }
+        AcceptError::NoRate => Refusal::new(ErrorReason::NoRate, "there is no rate for this recipient").into_status(),
+        AcceptError::RecipientOptedOut => {
+            Refusal::new(ErrorReason::RecipientOptedOut, "the recipient has opted out").into_status()
+        }
+        AcceptError::InsufficientCredit { need_micros, available_micros, currency } => {
+            let message = format!("needs {need_micros} micros of {currency}, {available_micros} are available");
+            Refusal::new(ErrorReason::InsufficientCredit, message)
+                .with("need_micros", need_micros)
+                .with("available_micros", available_micros)
+                .with("currency", currency)
+                .into_status()
+        }
+        AcceptError::ClientSuspended => {
+            Refusal::new(ErrorReason::ClientSuspended, "the client is suspended and may not send").into_status()
+        }
+        AcceptError::NoSuchClient => not_found("Client", ""),
+        AcceptError::KeyReused { first_message } => {
+            let refusal = key_reused();
+            match first_message {
+                Some(id) => refusal.with("first_message_id", id).into_status(),
+                None => refusal.into_status(),
+            }
+        }
+        AcceptError::RateLimited { retry_after, parts_per_second } => {
+            Refusal::new(ErrorReason::RateLimited, format!("over the rate of {parts_per_second} parts per second"))
+                .retry_after(retry_after)
+                .quota("client", format!("{parts_per_second} parts per second"))
+                .into_status()
+        }
+        AcceptError::Overloaded { retry_after } => overloaded(retry_after),
+        AcceptError::ShuttingDown => shutting_down(),
+        AcceptError::Uncertain(cause) => {
+            if let Some(cause) = cause {
+                tracing::warn!(error = %chain(&cause), "the fate of a commit is not known");
+            }
+            outcome_uncertain()
+        }
+        AcceptError::Store(error) => store_error(error),
+    }
+}
+
+fn key_reused() -> Refusal {
+    Refusal::new(ErrorReason::IdempotencyKeyReused, "the idempotency_key was used for another request")
+}
+
+/// One kind of violation is told by its own reason, several as fields.
+fn invalid(violations: Vec<FieldViolation>) -> Status {
+    let reasons: Vec<ErrorReason> = violations.iter().map(|violation| reason_of(&violation.kind)).collect();
+    let first = reasons.first().copied().unwrap_or(ErrorReason::InvalidField);
+    let is_one_kind = reasons.iter().all(|reason| *reason == first);
+    let reason = if is_one_kind { first } else { ErrorReason::InvalidField };
+    let fields: Vec<(String, String)> =
+        violations.iter().map(|violation| (violation.field.to_owned(), violation.problem.clone())).collect();
+    let mut refusal = Refusal::new(reason, message_of(&fields));
+    for violation in violations {
+        refusal = refusal.violation(violation.field, &violation.problem);
+        refusal = match violation.kind {
+            ViolationKind::NotEncodable { characters } => refusal.with("characters", characters),
+            ViolationKind::TooManyParts { parts, max_parts } => {
+                refusal.with("parts", parts).with("max_parts", max_parts)
+            }
+            ViolationKind::PriceAboveMax { price_micros, max_price_micros } => {
+                refusal.with("price_micros", price_micros).with("max_price_micros", max_price_micros)
+            }
+            ViolationKind::Field | ViolationKind::Recipient | ViolationKind::Sender => refusal,
+        };
+    }
+    refusal.into_status()
+}
+
+fn reason_of(kind: &ViolationKind) -> ErrorReason {
+    match kind {
+        ViolationKind::Field => ErrorReason::InvalidField,
+        ViolationKind::Recipient => ErrorReason::RecipientInvalid,
+        ViolationKind::Sender => ErrorReason::SenderInvalid,
+        ViolationKind::NotEncodable { .. } => ErrorReason::TextNotEncodable,
+        ViolationKind::TooManyParts { .. } => ErrorReason::TooManyParts,
+        ViolationKind::PriceAboveMax { .. } => ErrorReason::PriceAboveMax,
+    }
+}
+
+pub fn top_up_error(error: TopUpError, client_id: &str) -> Status {
+    match error {
+        TopUpError::NoSuchClient => not_found("Client", client_id),
+        TopUpError::CurrencyMismatch(currency) => {
+            Refusal::new(ErrorReason::CurrencyMismatch, format!("the client's currency is {currency}"))
+                .with("currency", currency)
+                .into_status()
+        }
+        TopUpError::KeyReused => key_reused().into_status(),
+        TopUpError::Ledger(LedgerError::Overflow) => invalid_field("amount_micros", "would overflow the balance"),
+        TopUpError::Ledger(LedgerError::NotPositive(_)) => invalid_field("amount_micros", "must be above 0"),
+        TopUpError::Ledger(error) => internal(&error),
+        TopUpError::Store(error) => store_error(error),
+    }
+}
+
+/// Adds the request id to a status, and a reason to one that tonic made itself.
+pub fn complete(status: &Status, request_id: &str) -> Status {
+    let mut details = status.get_error_details();
+    if details.error_info().is_none() {
+        let reason = match status.code() {
+            Code::Unimplemented => ErrorReason::Unimplemented,
+            // tonic's own: the message is over the limit, or does not decode.
+            Code::OutOfRange | Code::ResourceExhausted => ErrorReason::RequestTooLarge,
+            Code::InvalidArgument => ErrorReason::InvalidField,
+            Code::DeadlineExceeded | Code::Cancelled => ErrorReason::DeadlineExceeded,
+            Code::Unavailable => ErrorReason::ShuttingDown,
+            _ => ErrorReason::Internal,
+        };
+        let name = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        details.set_error_info(name, DOMAIN, HashMap::new());
+        details.set_request_info(request_id, "");
+        return Status::with_error_details_and_metadata(
+            code_of(reason),
+            status.message(),
+            details,
+            status.metadata().clone(),
+        );
+    }
+    details.set_request_info(request_id, "");
+    Status::with_error_details_and_metadata(status.code(), status.message(), details, status.metadata().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_the_code_that_its_comment_names() {
+        let proto = include_str!("../proto/herald/v1/error_reason.proto");
+        let mut code = "";
+        for line in proto.lines() {
+            let line = line.trim();
+            if let Some((name, _)) = line.trim_start_matches("// ").split_once(". ")
+                && name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_')
+            {
+                code = name;
+            }
+            let Some((name, _)) = line.split_once(" = ").filter(|_| line.starts_with("ERROR_REASON_")) else { continue };
+            let reason = ErrorReason::from_str_name(name).expect("the generated enum has every name");
+            if reason != ErrorReason::Unspecified {
+                let documented: String = code.split('_').map(|word| {
+                    let (first, rest) = word.split_at(1);
+                    first.to_owned() + &rest.to_lowercase()
+                }).collect();
+                assert_eq!(format!("{:?}", code_of(reason)), documented, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn several_kinds_of_violation_are_told_as_fields_all_at_once() {
+        let violation = |field, kind| FieldViolation { field, problem: "is wrong".into(), kind };
+        let status = invalid(vec![
+            violation("to", ViolationKind::Recipient),
+            violation("text", ViolationKind::TooManyParts { parts: 4, max_parts: 3 }),
+        ]);
+        let details = status.get_error_details();
+        let info = details.error_info().expect("every error has one");
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_FIELD", "herald"));
+        let fields: Vec<String> = details
+            .bad_request()
+            .expect("the fields")
+            .field_violations
+            .iter()
+            .map(|violation| violation.field.clone())
+            .collect();
+        assert_eq!(fields, ["to", "text"]);
+        let alone = invalid(vec![violation("to", ViolationKind::Recipient)]);
+        assert_eq!(alone.get_error_details().error_info().expect("one").reason, "RECIPIENT_INVALID");
+    }
+
+    #[test]
+    fn a_wait_is_told_in_details_and_in_whole_seconds() {
+        let status = overloaded(Duration::from_millis(1_200));
+        assert_eq!(status.metadata().get("retry-after").expect("the header"), "2");
+        let retry = status.get_error_details().retry_info().expect("the detail").retry_delay;
+        assert_eq!(retry, Some(Duration::from_millis(1_200)));
+    }
+}
