@@ -19,5 +19,9 @@ pub mod herald {
 
 pub use herald::v1;
 
+// The server's types mask what the SDK's types mask.
+#[path = "../sdk/rust/src/proto/masked.rs"]
+mod masked;
+
 /// Every file with its imports and comments, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
