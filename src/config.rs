@@ -72,7 +72,14 @@ pub struct SimulatorConfig {
 
 impl Default for SimulatorConfig {
     fn default() -> Self {
-        Self { address: None, seed: 1, time_scale: 1.0, journal: None, window: 1_000, answer_timeout_ms: 10_000 }
+        Self {
+            address: None,
+            seed: 1,
+            time_scale: 1.0,
+            journal: None,
+            window: 1_000,
+            answer_timeout_ms: 10_000,
+        }
     }
 }
 

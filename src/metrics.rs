@@ -20,7 +20,8 @@ pub async fn serve(
     listen: SocketAddr,
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
-    let handle = PrometheusBuilder::new().install_recorder().context("cannot install the metrics recorder")?;
+    let handle =
+        PrometheusBuilder::new().install_recorder().context("cannot install the metrics recorder")?;
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen} for metrics"))?;
     let address = listener.local_addr()?;

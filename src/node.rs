@@ -1,6 +1,7 @@
 //! A running server: assembles the use cases with their adapters, runs them, and ends them in order.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,12 @@ use delivery::accept::{Acceptor, Gate, Ports};
 use delivery::change::Mover;
 use delivery::dispatch::Dispatcher;
 use delivery::port::{Bell, Limiter, Queue, Store};
-use delivery::timing::Timing;
 use delivery::watch::Hub;
 use delivery::{inbox, reconcile, sweep};
 use memory::{MemoryBell, MemoryLimiter, MemoryQueue};
 use message::parts::ReferenceBits;
 use provider::Provider;
-use provider_simulator::{RemoteSimulator, Simulator};
+use provider_simulator::{Journal, RemoteSimulator, Simulator};
 use rand::RngCore;
 use routing::route::{ProviderEntry, ProviderKind};
 use store_postgres::PostgresStore;
@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic_health::server::HealthReporter;
 
 use crate::app::App;
 use crate::auth::Authenticator;
@@ -33,7 +34,7 @@ use crate::config::{Config, StoreKind};
 use crate::token::Tokens;
 use crate::{grpc, layers, metrics, secrets};
 
-/// The lane of the one provider.
+/// The name of the one provider, and of its lane.
 const LANE: &str = "simulator";
 /// Ids that the in-process queue holds.
 const QUEUE_CAPACITY: usize = 1_000_000;
@@ -42,6 +43,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How often new rates come into force.
 const RATES_REFRESH: Duration = Duration::from_secs(30);
 
+/// How often the store is probed for health checks, and how long it may take to answer.
+const PROBE: Duration = Duration::from_secs(5);
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
 /// A started server.
 pub struct Node {
     pub address: SocketAddr,
@@ -49,7 +54,6 @@ pub struct Node {
     pub app: Arc<App>,
     api_stop: CancellationToken,
     work_stop: CancellationToken,
-    health: tonic_health::server::HealthReporter,
     api: JoinSet<(&'static str, anyhow::Result<()>)>,
     work: JoinSet<(&'static str, anyhow::Result<()>)>,
 }
@@ -57,9 +61,11 @@ pub struct Node {
 /// Opens the store that the settings name, without migrating it.
 pub async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     Ok(match config.store()? {
-        StoreKind::Sqlite(path) => {
-            Arc::new(SqliteStore::open(&path, store_sqlite::Clock::Database).await.context("cannot open the SQLite store")?)
-        }
+        StoreKind::Sqlite(path) => Arc::new(
+            SqliteStore::open(&path, store_sqlite::Clock::Database)
+                .await
+                .context("cannot open the SQLite store")?,
+        ),
         StoreKind::Postgres(url) => {
             let options = store_postgres::PoolOptions {
                 max_connections: config.store_connections,
@@ -77,15 +83,16 @@ async fn open_provider(config: &Config) -> anyhow::Result<Arc<dyn Provider>> {
     let simulator = &config.simulator;
     Ok(match simulator.address {
         Some(address) => Arc::new(RemoteSimulator::new(provider_simulator::RemoteConfig {
-            address,
             window: simulator.window,
             answer_timeout: Duration::from_millis(simulator.answer_timeout_ms),
+            ..provider_simulator::RemoteConfig::new(LANE, address.to_string())
         })),
         None => Arc::new(
             Simulator::open(provider_simulator::Config {
+                name: LANE.to_owned(),
                 seed: simulator.seed,
                 time_scale: simulator.time_scale,
-                journal: simulator.journal.clone(),
+                journal: simulator.journal.clone().map(unsynced),
                 window: simulator.window,
                 answer_timeout: Duration::from_millis(simulator.answer_timeout_ms),
                 ..provider_simulator::Config::default()
@@ -94,6 +101,11 @@ async fn open_provider(config: &Config) -> anyhow::Result<Arc<dyn Provider>> {
             .context("cannot open the simulator's journal")?,
         ),
     })
+}
+
+/// What a simulator in this process owes need not survive the loss of power, and its fsyncs would be the store's.
+fn unsynced(path: PathBuf) -> Journal {
+    Journal { synced: false, ..Journal::new(path) }
 }
 
 impl Node {
@@ -119,16 +131,17 @@ impl Node {
         let mut work = JoinSet::new();
         spawn_work(&mut work, &mover, provider, &app, &work_stop);
 
-        let listener =
-            TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
         let mut api = JoinSet::new();
-        let health = serve_api(&mut api, listener, &app, &api_stop);
+        serve_api(&mut api, listener, &app, &api_stop);
         let metrics_address = match config.metrics_listen {
             Some(listen) => Some(metrics::serve(&mut api, listen, &api_stop).await?),
             None => None,
         };
-        Ok(Self { address, metrics_address, app, api_stop, work_stop, health, api, work })
+        Ok(Self { address, metrics_address, app, api_stop, work_stop, api, work })
     }
 
     /// Waits for `stop`, or for a part that ends by itself, which is an error. Then drains and returns.
@@ -142,10 +155,9 @@ impl Node {
         ended
     }
 
-    /// NOT_SERVING first, then streams end, unary calls finish, workers finish; what is not done by its limit is
-    /// left as a kill would leave it.
+    /// Health says NOT_SERVING and streams end, unary calls finish, workers finish; what is not done by its limit
+    /// is left as a kill would leave it.
     async fn drain(&mut self) {
-        self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         self.app.streams_end.cancel();
         self.api_stop.cancel();
         join_all("API", &mut self.api).await;
@@ -245,7 +257,7 @@ fn serve_api(
     listener: TcpListener,
     app: &Arc<App>,
     stop: &CancellationToken,
-) -> tonic_health::server::HealthReporter {
+) {
     let (health, routes) = grpc::routes(app.clone());
     let server = tonic::transport::Server::builder()
         .tcp_nodelay(true)
@@ -258,7 +270,30 @@ fn serve_api(
         let served = server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped).await;
         ("API", served.map_err(anyhow::Error::from))
     });
-    health
+    let app = app.clone();
+    api.spawn(async move {
+        tell_health(&app, &health).await;
+        ("health", Ok(()))
+    });
+}
+
+/// Keeps the answers to health checks true, and ends with NOT_SERVING when the server stops.
+async fn tell_health(app: &App, health: &HealthReporter) {
+    let mut was_serving = true;
+    loop {
+        tokio::select! {
+            biased;
+            () = app.streams_end.cancelled() => return grpc::set_serving(health, false).await,
+            () = tokio::time::sleep(PROBE) => {}
+        }
+        let answered = tokio::time::timeout(PROBE_LIMIT, app.store.ping()).await;
+        let is_serving = matches!(answered, Ok(Ok(())));
+        if is_serving != was_serving {
+            tracing::warn!(is_serving, "the store's answer to probes has changed");
+            grpc::set_serving(health, is_serving).await;
+            was_serving = is_serving;
+        }
+    }
 }
 
 fn early_end(

@@ -2,15 +2,6 @@
 
 #![allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
 
-pub mod google {
-    pub mod api {
-        tonic::include_proto!("google.api");
-    }
-    pub mod rpc {
-        tonic::include_proto!("google.rpc");
-    }
-}
-
 pub mod herald {
     pub mod v1 {
         tonic::include_proto!("herald.v1");

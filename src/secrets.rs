@@ -22,8 +22,7 @@ pub fn create(path: &Path, secret: &str) -> anyhow::Result<()> {
 
 /// Reads a secret, without the line end.
 pub fn read(path: &Path) -> anyhow::Result<String> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.trim().to_owned())
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::fmt::Display;
 use std::time::Duration;
 
 use delivery::accept::{AcceptError, FieldViolation, ViolationKind};
@@ -14,6 +15,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::auth::AuthError;
+use crate::layers::request_id::{self, RequestId};
 use crate::proto::v1::ErrorReason;
 use crate::token::BadToken;
 
@@ -60,8 +62,37 @@ pub fn code_of(reason: ErrorReason) -> Code {
     }
 }
 
+/// The reason as `ErrorInfo` tells it.
+pub fn reason_name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+/// The code as the gRPC documentation writes it.
+pub const fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
 impl Refusal {
-    pub fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
+    fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
         Self {
             reason,
             message: message.into(),
@@ -93,8 +124,7 @@ impl Refusal {
     }
 
     pub fn into_status(mut self) -> Status {
-        let name = self.reason.as_str_name().trim_start_matches("ERROR_REASON_");
-        self.details.set_error_info(name, DOMAIN, self.metadata);
+        self.details.set_error_info(reason_name(self.reason), DOMAIN, self.metadata);
         let mut status = Status::with_error_details(code_of(self.reason), self.message, self.details);
         if let Some(after) = self.retry_after {
             // Whole seconds, rounded up: coming back too early helps nobody.
@@ -112,33 +142,20 @@ impl From<Refusal> for Status {
 }
 
 /// One field out of its limits.
-pub fn invalid_field(field: &str, problem: &str) -> Status {
-    Refusal::new(ErrorReason::InvalidField, format!("{field} {problem}")).violation(field, problem).into_status()
+pub fn invalid_field(field: &str, problem: impl Display) -> Status {
+    invalid_fields(&[(field, problem.to_string())])
 }
 
-/// Gathers the violations of a request, to tell them all at once.
-#[derive(Default)]
-pub struct Violations(Vec<(String, String)>);
-
-impl Violations {
-    pub fn check(&mut self, field: &str, is_fine: bool, problem: &str) {
-        if !is_fine {
-            self.0.push((field.to_owned(), problem.to_owned()));
-        }
-    }
-
-    pub fn into_result(self) -> Result<(), Status> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        let refusal = Refusal::new(ErrorReason::InvalidField, message_of(&self.0));
-        let refusal = self.0.iter().fold(refusal, |refusal, (field, problem)| refusal.violation(field, problem));
-        Err(refusal.into_status())
-    }
+/// Every field that is out of its limits, with what is wrong with it.
+pub fn invalid_fields(faults: &[(&str, String)]) -> Status {
+    with_violations(ErrorReason::InvalidField, faults).into_status()
 }
 
-fn message_of(violations: &[(String, String)]) -> String {
-    violations.iter().map(|(field, problem)| format!("{field} {problem}")).collect::<Vec<_>>().join("; ")
+fn with_violations(reason: ErrorReason, faults: &[(&str, String)]) -> Refusal {
+    let message =
+        faults.iter().map(|(field, problem)| format!("{field} {problem}")).collect::<Vec<_>>().join("; ");
+    let refusal = Refusal::new(reason, message);
+    faults.iter().fold(refusal, |refusal, (field, problem)| refusal.violation(field, problem))
 }
 
 /// Absent and foreign answer the same.
@@ -149,17 +166,13 @@ pub fn not_found(kind: &str, id: &str) -> Status {
 }
 
 pub fn page_token_invalid(_: BadToken) -> Status {
-    let problem = "is malformed, or belongs to another list, filter or client";
-    Refusal::new(ErrorReason::PageTokenInvalid, format!("page_token {problem}"))
-        .violation("page_token", problem)
-        .into_status()
+    let problem = "is malformed, or belongs to another list, filter or client".to_owned();
+    with_violations(ErrorReason::PageTokenInvalid, &[("page_token", problem)]).into_status()
 }
 
 pub fn resume_token_invalid() -> Status {
-    let problem = "is malformed, or belongs to another client or to another history of the log";
-    Refusal::new(ErrorReason::ResumeTokenInvalid, format!("resume_token {problem}"))
-        .violation("resume_token", problem)
-        .into_status()
+    let problem = "is malformed, or belongs to another client or to another history of the log".to_owned();
+    with_violations(ErrorReason::ResumeTokenInvalid, &[("resume_token", problem)]).into_status()
 }
 
 /// `oldest` makes the token of the oldest position from its `seq`.
@@ -176,34 +189,36 @@ pub fn watch_error(error: WatchError, oldest: impl FnOnce(i64) -> String) -> Sta
 }
 
 pub fn idempotency_key_required() -> Status {
-    Refusal::new(ErrorReason::IdempotencyKeyRequired, "the call moves money and needs an idempotency_key")
-        .violation("idempotency_key", "is required")
-        .into_status()
-}
-
-pub fn scope_missing(scope: &str) -> Status {
-    Refusal::new(ErrorReason::ScopeMissing, format!("the API key lacks the scope {scope}"))
-        .with("required_scope", scope)
-        .into_status()
-}
-
-pub fn acting_not_allowed() -> Status {
-    let message = "a client's key may not act for another client";
-    Refusal::new(ErrorReason::ActingNotAllowed, message).into_status()
-}
-
-pub fn api_key_missing() -> Status {
-    let message = "the call has no API key; send it as metadata x-api-key, or authorization: Bearer";
-    Refusal::new(ErrorReason::ApiKeyMissing, message).into_status()
+    let problem = "is required: the call moves money".to_owned();
+    with_violations(ErrorReason::IdempotencyKeyRequired, &[("idempotency_key", problem)]).into_status()
 }
 
 pub fn auth_error(error: AuthError) -> Status {
-    match error {
-        AuthError::Invalid => {
-            Refusal::new(ErrorReason::ApiKeyInvalid, "the API key is not valid").into_status()
+    let reason = match error {
+        AuthError::Missing => ErrorReason::ApiKeyMissing,
+        AuthError::Invalid => ErrorReason::ApiKeyInvalid,
+        AuthError::ActingNotAllowed => ErrorReason::ActingNotAllowed,
+        AuthError::ScopeMissing(scope) => {
+            return Refusal::new(ErrorReason::ScopeMissing, error.to_string())
+                .with("required_scope", scope)
+                .into_status();
         }
-        AuthError::Overloaded => overloaded(COME_BACK),
-        AuthError::Store(error) => store_error(error),
+        AuthError::MalformedClientId => return invalid_field("herald-client-id", "must be a UUID"),
+        AuthError::ClientNotNamed => {
+            return invalid_field(
+                "herald-client-id",
+                "must name the client that the operator's key acts for",
+            );
+        }
+        AuthError::Overloaded => return overloaded(COME_BACK),
+        AuthError::Store(error) => return store_error(error),
+    };
+    Refusal::new(reason, error.to_string()).into_status()
+}
+
+impl From<AuthError> for Status {
+    fn from(error: AuthError) -> Self {
+        auth_error(error)
     }
 }
 
@@ -222,8 +237,23 @@ pub fn deadline_exceeded() -> Status {
     Refusal::new(ErrorReason::DeadlineExceeded, message).into_status()
 }
 
+pub fn unimplemented() -> Status {
+    Refusal::new(ErrorReason::Unimplemented, "there is no such method").into_status()
+}
+
+pub fn request_too_large() -> Status {
+    Refusal::new(ErrorReason::RequestTooLarge, "the request is over the size limit").into_status()
+}
+
+/// The bytes of the request are not the message that the method takes.
+pub fn undecodable() -> Status {
+    Refusal::new(ErrorReason::InvalidField, "the request does not decode").into_status()
+}
+
 pub fn internal(error: &(dyn Error + 'static)) -> Status {
-    tracing::error!(error = %chain(error), "a call failed inside");
+    let request_id = request_id::current();
+    let request_id = request_id.as_ref().map(RequestId::as_str);
+    tracing::error!(request_id, error = %chain(error), "a call failed inside");
     Refusal::new(ErrorReason::Internal, "internal error").into_status()
 }
 
@@ -236,9 +266,12 @@ pub fn store_error(error: StoreError) -> Status {
         }
         StoreError::Conflict | StoreError::Unavailable(_) => {
             tracing::warn!(error = %chain(&error), "the store is not available");
-            Refusal::new(ErrorReason::DependencyUnavailable, "the database cannot be reached; nothing was done")
-                .retry_after(COME_BACK)
-                .into_status()
+            Refusal::new(
+                ErrorReason::DependencyUnavailable,
+                "the database cannot be reached; nothing was done",
+            )
+            .retry_after(COME_BACK)
+            .into_status()
         }
     }
 }
@@ -249,8 +282,13 @@ fn outcome_uncertain() -> Status {
 }
 
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        told = format!("{told}: {error}");
+        cause = error.source();
+    }
+    told
 }
 
 pub fn accept_error(error: AcceptError) -> Status {
@@ -259,12 +297,15 @@ pub fn accept_error(error: AcceptError) -> Status {
         AcceptError::NoRoute => {
             Refusal::new(ErrorReason::NoRoute, "no provider reaches this recipient").into_status()
         }
-        AcceptError::NoRate => Refusal::new(ErrorReason::NoRate, "there is no rate for this recipient").into_status(),
+        AcceptError::NoRate => {
+            Refusal::new(ErrorReason::NoRate, "there is no rate for this recipient").into_status()
+        }
         AcceptError::RecipientOptedOut => {
             Refusal::new(ErrorReason::RecipientOptedOut, "the recipient has opted out").into_status()
         }
         AcceptError::InsufficientCredit { need_micros, available_micros, currency } => {
-            let message = format!("needs {need_micros} micros of {currency}, {available_micros} are available");
+            let message =
+                format!("needs {need_micros} micros of {currency}, {available_micros} are available");
             Refusal::new(ErrorReason::InsufficientCredit, message)
                 .with("need_micros", need_micros)
                 .with("available_micros", available_micros)
@@ -272,7 +313,8 @@ pub fn accept_error(error: AcceptError) -> Status {
                 .into_status()
         }
         AcceptError::ClientSuspended => {
-            Refusal::new(ErrorReason::ClientSuspended, "the client is suspended and may not send").into_status()
+            Refusal::new(ErrorReason::ClientSuspended, "the client is suspended and may not send")
+                .into_status()
         }
         AcceptError::NoSuchClient => not_found("Client", ""),
         AcceptError::KeyReused { first_message } => {
@@ -282,12 +324,13 @@ pub fn accept_error(error: AcceptError) -> Status {
                 None => refusal.into_status(),
             }
         }
-        AcceptError::RateLimited { retry_after, parts_per_second } => {
-            Refusal::new(ErrorReason::RateLimited, format!("over the rate of {parts_per_second} parts per second"))
-                .retry_after(retry_after)
-                .quota("client", format!("{parts_per_second} parts per second"))
-                .into_status()
-        }
+        AcceptError::RateLimited { retry_after, parts_per_second } => Refusal::new(
+            ErrorReason::RateLimited,
+            format!("over the rate of {parts_per_second} parts per second"),
+        )
+        .retry_after(retry_after)
+        .quota("client", format!("{parts_per_second} parts per second"))
+        .into_status(),
         AcceptError::Overloaded { retry_after } => overloaded(retry_after),
         AcceptError::ShuttingDown => shutting_down(),
         AcceptError::Uncertain(cause) => {
@@ -310,11 +353,10 @@ fn invalid(violations: Vec<FieldViolation>) -> Status {
     let first = reasons.first().copied().unwrap_or(ErrorReason::InvalidField);
     let is_one_kind = reasons.iter().all(|reason| *reason == first);
     let reason = if is_one_kind { first } else { ErrorReason::InvalidField };
-    let fields: Vec<(String, String)> =
-        violations.iter().map(|violation| (violation.field.to_owned(), violation.problem.clone())).collect();
-    let mut refusal = Refusal::new(reason, message_of(&fields));
+    let fields: Vec<(&str, String)> =
+        violations.iter().map(|violation| (violation.field, violation.problem.clone())).collect();
+    let mut refusal = with_violations(reason, &fields);
     for violation in violations {
-        refusal = refusal.violation(violation.field, &violation.problem);
         refusal = match violation.kind {
             ViolationKind::NotEncodable { characters } => refusal.with("characters", characters),
             ViolationKind::TooManyParts { parts, max_parts } => {
@@ -349,38 +391,13 @@ pub fn top_up_error(error: TopUpError, client_id: &str) -> Status {
                 .into_status()
         }
         TopUpError::KeyReused => key_reused().into_status(),
-        TopUpError::Ledger(LedgerError::Overflow) => invalid_field("amount_micros", "would overflow the balance"),
+        TopUpError::Ledger(LedgerError::Overflow) => {
+            invalid_field("amount_micros", "would overflow the balance")
+        }
         TopUpError::Ledger(LedgerError::NotPositive(_)) => invalid_field("amount_micros", "must be above 0"),
         TopUpError::Ledger(error) => internal(&error),
         TopUpError::Store(error) => store_error(error),
     }
-}
-
-/// Adds the request id to a status, and a reason to one that tonic made itself.
-pub fn complete(status: &Status, request_id: &str) -> Status {
-    let mut details = status.get_error_details();
-    if details.error_info().is_none() {
-        let reason = match status.code() {
-            Code::Unimplemented => ErrorReason::Unimplemented,
-            // tonic's own: the message is over the limit, or does not decode.
-            Code::OutOfRange | Code::ResourceExhausted => ErrorReason::RequestTooLarge,
-            Code::InvalidArgument => ErrorReason::InvalidField,
-            Code::DeadlineExceeded | Code::Cancelled => ErrorReason::DeadlineExceeded,
-            Code::Unavailable => ErrorReason::ShuttingDown,
-            _ => ErrorReason::Internal,
-        };
-        let name = reason.as_str_name().trim_start_matches("ERROR_REASON_");
-        details.set_error_info(name, DOMAIN, HashMap::new());
-        details.set_request_info(request_id, "");
-        return Status::with_error_details_and_metadata(
-            code_of(reason),
-            status.message(),
-            details,
-            status.metadata().clone(),
-        );
-    }
-    details.set_request_info(request_id, "");
-    Status::with_error_details_and_metadata(status.code(), status.message(), details, status.metadata().clone())
 }
 
 #[cfg(test)]
@@ -398,13 +415,18 @@ mod tests {
             {
                 code = name;
             }
-            let Some((name, _)) = line.split_once(" = ").filter(|_| line.starts_with("ERROR_REASON_")) else { continue };
+            let Some((name, _)) = line.split_once(" = ").filter(|_| line.starts_with("ERROR_REASON_")) else {
+                continue;
+            };
             let reason = ErrorReason::from_str_name(name).expect("the generated enum has every name");
             if reason != ErrorReason::Unspecified {
-                let documented: String = code.split('_').map(|word| {
-                    let (first, rest) = word.split_at(1);
-                    first.to_owned() + &rest.to_lowercase()
-                }).collect();
+                let documented: String = code
+                    .split('_')
+                    .map(|word| {
+                        let (first, rest) = word.split_at(1);
+                        first.to_owned() + &rest.to_lowercase()
+                    })
+                    .collect();
                 assert_eq!(format!("{:?}", code_of(reason)), documented, "{name}");
             }
         }

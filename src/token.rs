@@ -6,7 +6,6 @@ use hmac::{Hmac, Mac};
 use message::id::ClientId;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use uuid::Uuid;
 
 /// Octets of the seal.
 const SEAL: usize = 16;
@@ -66,17 +65,6 @@ impl Tokens {
         self.open(b"page.1", &of.0, client, token)
     }
 
-    /// Opens a page token whose cursor is an id.
-    pub fn open_page_id(&self, token: &str, client: ClientId, of: &PageOf) -> Result<Uuid, BadToken> {
-        Uuid::from_slice(&self.open_page(token, client, of)?).map_err(|_| BadToken)
-    }
-
-    /// Opens a page token whose cursor is a number.
-    pub fn open_page_number(&self, token: &str, client: ClientId, of: &PageOf) -> Result<i64, BadToken> {
-        let cursor = self.open_page(token, client, of)?;
-        Ok(i64::from_be_bytes(cursor.as_slice().try_into().map_err(|_| BadToken)?))
-    }
-
     /// What a token is for and whom it belongs to is not in it but under its seal.
     fn seal(&self, purpose: &[u8], context: &[u8], client: ClientId, position: &[u8]) -> String {
         let mut token = position.to_vec();
@@ -84,7 +72,13 @@ impl Tokens {
         URL_SAFE_NO_PAD.encode(token)
     }
 
-    fn open(&self, purpose: &[u8], context: &[u8], client: ClientId, token: &str) -> Result<Vec<u8>, BadToken> {
+    fn open(
+        &self,
+        purpose: &[u8],
+        context: &[u8],
+        client: ClientId,
+        token: &str,
+    ) -> Result<Vec<u8>, BadToken> {
         if token.len() > LENGTH_MAX {
             return Err(BadToken);
         }

@@ -37,7 +37,7 @@ impl fmt::Debug for Secret {
 }
 
 /// A new key: what is handed out, and what the store keeps of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct IssuedKey {
     pub id: String,
     pub whole: Secret,
@@ -125,7 +125,11 @@ mod tests {
         assert!(parsed.matches(&issued.hash(4).unwrap()));
         assert_eq!(parsed.fingerprint(&[7; 32]), issued.fingerprint(&[7; 32]));
         assert_ne!(parsed.fingerprint(&[8; 32]), issued.fingerprint(&[7; 32]));
-        assert!(!parse(IssuedKey::generate(true, &mut rand::rng()).whole.expose()).unwrap().matches(&issued.hash(4).unwrap()));
+        assert!(
+            !parse(IssuedKey::generate(true, &mut rand::rng()).whole.expose())
+                .unwrap()
+                .matches(&issued.hash(4).unwrap())
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use delivery::model::ApiKey;
+use delivery::model::{ApiKey, Scope};
 use delivery::port::{Store, StoreError};
 use message::Timestamp;
 use subtle::ConstantTimeEq;
@@ -59,9 +59,21 @@ struct Failures {
 /// Why a caller is turned away.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
+    #[error("the call has no API key")]
+    Missing,
     /// Unknown, malformed, revoked and expired look the same.
     #[error("the API key is not valid")]
     Invalid,
+    #[error("the API key lacks the scope {0}")]
+    ScopeMissing(Scope),
+    #[error("herald-client-id is not a client's id")]
+    MalformedClientId,
+    /// A client's key named another client.
+    #[error("a client's key may not act for another client")]
+    ActingNotAllowed,
+    /// An operator's key called a client's method and named no client.
+    #[error("an operator's key must name the client it acts for")]
+    ClientNotNamed,
     #[error("too many wrong keys from this address, or too many keys at once")]
     Overloaded,
     #[error("the store failed")]
@@ -86,7 +98,11 @@ impl Authenticator {
     }
 
     /// The principal of a key that came from `source`.
-    pub async fn verify(&self, presented: &str, source: Option<IpAddr>) -> Result<Principal, AuthError> {
+    pub async fn authenticate(
+        &self,
+        presented: &str,
+        source: Option<IpAddr>,
+    ) -> Result<Principal, AuthError> {
         let result = self.check(presented, source).await;
         if let (Err(AuthError::Invalid), Some(source)) = (&result, source) {
             metrics::counter!("herald_auth_failures_total").increment(1);
@@ -158,7 +174,9 @@ impl Authenticator {
         let remembered = Remembered { read_at: Instant::now(), now, row, is_verified };
         let mut rows = self.rows();
         if rows.len() >= REMEMBERED_MAX {
-            rows.retain(|_, remembered| remembered.read_at.elapsed() < ROW_LIFETIME && remembered.row.is_some());
+            rows.retain(|_, remembered| {
+                remembered.read_at.elapsed() < ROW_LIFETIME && remembered.row.is_some()
+            });
             if rows.len() >= REMEMBERED_MAX {
                 rows.clear();
             }
@@ -201,4 +219,147 @@ impl Failures {
 fn is_live(row: &ApiKey, remembered: &Remembered) -> bool {
     let now = remembered.now + remembered.read_at.elapsed();
     row.revoked_at.is_none() && row.expire_at.is_none_or(|expire_at| now < expire_at)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use delivery::model::{Client, ClientState};
+    use delivery::port::AdminStore;
+    use ledger::Policy;
+    use message::id::{ClientId, Entropy};
+    use message::status::OnUnknown;
+    use store_sqlite::{Clock, SqliteStore};
+    use tempfile::TempDir;
+
+    use super::super::key::{IssuedKey, Secret};
+    use super::*;
+
+    const PEPPER: [u8; 32] = [7; 32];
+    const SOURCE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    struct Fixture {
+        _folder: TempDir,
+        store: Arc<SqliteStore>,
+        authenticator: Authenticator,
+        client: ClientId,
+    }
+
+    impl Fixture {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("herald.db");
+            let store = Arc::new(SqliteStore::open(&path, Clock::Database).await.unwrap());
+            store.migrate().await.unwrap();
+            let now = store.now().await.unwrap();
+            let client = client(ClientId::new(now, Entropy([1; 10])), now);
+            store.create_client(&client).await.unwrap();
+            let authenticator = Authenticator::new(store.clone(), PEPPER, 4);
+            Self { _folder: folder, store, authenticator, client: client.id }
+        }
+
+        async fn issue(&self, expire_at: Option<Timestamp>) -> (String, Secret) {
+            let issued = IssuedKey::generate(true, &mut rand::rng());
+            let row = ApiKey {
+                id: issued.id.clone(),
+                client: Some(self.client),
+                name: "test".into(),
+                scopes: vec![Scope::Read],
+                secret_hash: issued.hash(4).unwrap(),
+                fingerprint: issued.fingerprint(&PEPPER).to_vec(),
+                created_at: self.store.now().await.unwrap(),
+                expire_at,
+                revoked_at: None,
+            };
+            self.store.create_api_key(&row).await.unwrap();
+            (issued.id, issued.whole)
+        }
+
+        async fn authenticate(&self, key: &str) -> Result<Principal, AuthError> {
+            self.authenticator.authenticate(key, SOURCE).await
+        }
+
+        /// As if the rows that this node remembers had been read long ago.
+        fn age_rows(&self) {
+            for row in self.authenticator.rows().values_mut() {
+                row.read_at = row.read_at.checked_sub(ROW_LIFETIME).unwrap();
+            }
+        }
+    }
+
+    fn client(id: ClientId, now: Timestamp) -> Client {
+        Client {
+            id,
+            name: "test".into(),
+            state: ClientState::Active,
+            suspend_reason: String::new(),
+            currency: "USD".into(),
+            is_sandbox: true,
+            policy: Policy::default(),
+            report_timeout: Duration::from_secs(1),
+            on_unknown: OnUnknown::Wait,
+            resend_after: Duration::from_secs(1),
+            parts_per_second: 0,
+            burst_parts: 0,
+            default_sender: String::new(),
+            max_parts: 10,
+            created_at: now,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_opens_its_own_client_and_a_changed_one_nothing() {
+        let fixture = Fixture::new().await;
+        let (id, key) = fixture.issue(None).await;
+        let principal = fixture.authenticate(key.expose()).await.unwrap();
+        assert_eq!((principal.key_id, principal.owner), (id, Some(fixture.client)));
+        // Of the right form, with the id of a key that exists.
+        let other = IssuedKey::generate(true, &mut rand::rng());
+        for wrong in ["", "hk_x", other.whole.expose()] {
+            assert!(matches!(fixture.authenticate(wrong).await, Err(AuthError::Invalid)), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_expired_key_is_refused() {
+        let fixture = Fixture::new().await;
+        let past = fixture.store.now().await.unwrap() - Duration::from_secs(1);
+        let (_, key) = fixture.issue(Some(past)).await;
+        assert!(matches!(fixture.authenticate(key.expose()).await, Err(AuthError::Invalid)));
+    }
+
+    #[tokio::test]
+    async fn a_revoked_key_is_refused_once_the_remembered_row_is_old() {
+        let fixture = Fixture::new().await;
+        let (id, key) = fixture.issue(None).await;
+        let principal = fixture.authenticate(key.expose()).await.unwrap();
+        assert!(fixture.store.revoke_api_key(&id).await.unwrap());
+        fixture.age_rows();
+        assert!(matches!(fixture.authenticate(key.expose()).await, Err(AuthError::Invalid)));
+        assert!(!fixture.authenticator.is_still_valid(&principal).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn bcrypt_runs_once_for_a_key_even_when_its_row_is_read_again() {
+        let fixture = Fixture::new().await;
+        let (id, key) = fixture.issue(None).await;
+        fixture.authenticate(key.expose()).await.unwrap();
+        fixture.age_rows();
+        fixture.authenticator.hashes.close();
+        fixture.authenticate(key.expose()).await.unwrap();
+        assert!(fixture.authenticator.rows().get(&id).unwrap().is_verified);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_fails_too_often_is_held_back_and_others_are_not() {
+        let fixture = Fixture::new().await;
+        let (_, key) = fixture.issue(None).await;
+        let wrong = IssuedKey::generate(true, &mut rand::rng());
+        for _ in 0..100 {
+            let _ = fixture.authenticate(wrong.whole.expose()).await;
+        }
+        assert!(matches!(fixture.authenticate(key.expose()).await, Err(AuthError::Overloaded)));
+        let elsewhere = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
+        assert!(fixture.authenticator.authenticate(key.expose(), elsewhere).await.is_ok());
+    }
 }

@@ -28,6 +28,10 @@ const CREDIT_MICROS: i64 = 100_000_000;
 /// The price of a part.
 const PART_PRICE_MICROS: i64 = 7_500;
 
+/// The sandbox client does not wait for days, to show what happens then.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(60);
+const RESEND_AFTER: Duration = Duration::from_secs(10);
+
 /// Arguments of `herald dev`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -98,10 +102,13 @@ fn prepare_folder(folder: &Path, reset: bool) -> anyhow::Result<PathBuf> {
     use std::os::unix::fs::DirBuilderExt;
     if reset && folder.exists() {
         // Only what this program made: a mistyped folder must not be emptied.
-        for name in ["herald.db", "herald.db-wal", "herald.db-shm", "herald.db.lock"]
-            .into_iter()
-            .chain(["pepper", "client.id", "client.key", "admin.key", "simulator.log"])
-        {
+        for name in ["herald.db", "herald.db-wal", "herald.db-shm", "herald.db.lock"].into_iter().chain([
+            "pepper",
+            "client.id",
+            "client.key",
+            "admin.key",
+            "simulator.log",
+        ]) {
             match std::fs::remove_file(folder.join(name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("cannot remove {name}"));
@@ -162,9 +169,9 @@ async fn create_sandbox_client(store: &dyn Store) -> anyhow::Result<ClientId> {
         currency: "USD".into(),
         is_sandbox: true,
         policy: Policy::default(),
-        report_timeout: Duration::from_secs(72 * 3_600),
+        report_timeout: REPORT_TIMEOUT,
         on_unknown: OnUnknown::Wait,
-        resend_after: Duration::from_secs(600),
+        resend_after: RESEND_AFTER,
         parts_per_second: 0,
         burst_parts: 0,
         default_sender: String::new(),
@@ -211,7 +218,9 @@ impl Banner<'_> {
 
     async fn print(&self, took: Duration) -> anyhow::Result<()> {
         let balance = match self.store.client(self.client).await? {
-            Some((client, head)) => format!("{} {}", super::output::money(head.balance.available()), client.currency),
+            Some((client, head)) => {
+                format!("{} {}", super::output::money(head.balance.available()), client.currency)
+            }
             None => String::new(),
         };
         let program = program_path();
@@ -220,10 +229,16 @@ impl Banner<'_> {
         let data = self.data.display();
         // The pasted calls find the address and the key in ./.herald by themselves; elsewhere they are told.
         let is_usual = self.data == Path::new(".herald") && address.to_string() == "127.0.0.1:7670";
-        let flags =
-            if is_usual { String::new() } else { format!(" --address {address} --api-key-file {data}/client.key") };
-        let metrics =
-            self.node.metrics_address.map(|at| format!("\n  Metrics    http://{at}/metrics")).unwrap_or_default();
+        let flags = if is_usual {
+            String::new()
+        } else {
+            format!(" --address {address} --api-key-file {data}/client.key")
+        };
+        let metrics = self
+            .node
+            .metrics_address
+            .map(|at| format!("\n  Metrics    http://{at}/metrics"))
+            .unwrap_or_default();
         println!(
             "{bold}herald {version}{plain}   embedded: SQLite, in-process queue, simulator. No real SMS is sent.
 
@@ -242,7 +257,7 @@ With grpcurl:
     -d '{{\"to\":\"+12025550100\",\"text\":\"Hello\"}}' \\
     {address} herald.v1.MessagingService/SendMessage
 
-Try +12025550111 (undeliverable), ..0123 (3 retries), ..0140 (no report). All: docs/magic-recipients.md
+Try +12025550111 (undeliverable), ..0123 (3 retries), ..0140 (no report: settled after a minute). All: docs/magic-recipients.md
 Retries and time-outs run {scale}x faster here (--time-scale 1 = real). Ctrl-C drains; nothing is lost.
 ready in {seconds:.1} s",
             version = env!("CARGO_PKG_VERSION"),

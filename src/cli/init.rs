@@ -30,8 +30,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> Result<(), Failed> {
-    let config =
-        Config::read(args.config.as_deref()).map_err(|error| Failed::new(CONFIGURATION, error))?;
+    let config = Config::read(args.config.as_deref()).map_err(|error| Failed::new(CONFIGURATION, error))?;
     let store = node::open_store(&config).await?;
     store.migrate().await.map_err(anyhow::Error::from)?;
     let pepper = secrets::pepper(&config.pepper_file, true)?;
@@ -50,8 +49,7 @@ pub async fn put_default_rate(store: &dyn Store, currency: &str, micros: i64) ->
     if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
         bail!("{currency:?} is not an ISO 4217 code");
     }
-    let rate =
-        RateRow { currency: currency.to_owned(), prefix: String::new(), part_price_micros: micros };
+    let rate = RateRow { currency: currency.to_owned(), prefix: String::new(), part_price_micros: micros };
     store.put_rates(&[rate]).await.context("cannot write the rate")
 }
 

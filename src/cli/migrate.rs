@@ -18,8 +18,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> Result<(), Failed> {
-    let config =
-        Config::read(args.config.as_deref()).map_err(|error| Failed::new(CONFIGURATION, error))?;
+    let config = Config::read(args.config.as_deref()).map_err(|error| Failed::new(CONFIGURATION, error))?;
     let store = node::open_store(&config).await?;
     let pending = store.pending_migrations().await.map_err(anyhow::Error::from)?;
     if pending.is_empty() {

@@ -31,10 +31,8 @@ pub async fn run(args: Args) -> Result<(), Failed> {
     let store = node::open_store(&config).await?;
     let pending = store.pending_migrations().await.map_err(anyhow::Error::from)?;
     if !pending.is_empty() {
-        let error = anyhow::anyhow!(
-            "the database lacks {} migrations; run `herald migrate` first",
-            pending.len()
-        );
+        let error =
+            anyhow::anyhow!("the database lacks {} migrations; run `herald migrate` first", pending.len());
         return Err(Failed::new(CONFIGURATION, error));
     }
     let node = Node::start(&config, store, "production").await?;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use provider_simulator::Journal;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,9 @@ pub struct Args {
     /// The part of submissions that is taken but never answered, 0 to 1.
     #[arg(long, default_value_t = 0.0)]
     loss: f64,
+    /// Reports name this simulator's own reference only, and not the one that came with the submission.
+    #[arg(long)]
+    no_echo: bool,
 }
 
 pub async fn run(args: Args) -> Result<(), Failed> {
@@ -36,16 +40,16 @@ pub async fn run(args: Args) -> Result<(), Failed> {
     if !(0.0..=1.0).contains(&args.loss) || args.time_scale.is_nan() || args.time_scale <= 0.0 {
         return Err(Failed::new(2, anyhow::anyhow!("--loss must be 0 to 1 and --time-scale above 0")));
     }
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener =
+        TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     // The first line on standard output is for the program that started this one.
     println!("{{\"address\": \"{}\"}}", listener.local_addr()?);
     let config = provider_simulator::Config {
         seed: args.seed,
         time_scale: args.time_scale,
         loss: args.loss,
-        journal: Some(args.log),
+        journal: Some(Journal::witness(args.log)),
+        echo: !args.no_echo,
         ..provider_simulator::Config::default()
     };
     let stop = CancellationToken::new();

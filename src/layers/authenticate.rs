@@ -1,38 +1,31 @@
-//! Puts the principal of the key into the request's extensions.
+//! Lets nobody in without a valid API key, and tells the handlers who calls.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, Request, Response};
-use tonic::Status;
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use tonic::body::Body;
 use tonic::transport::server::TcpConnectInfo;
 use tower::{Layer, Service};
 
-use super::calls::BoxFuture;
-use crate::auth::{Authenticator, Principal};
+use super::methods::Method;
+use super::trace::CallerSlot;
+use super::{Answer, Inner, take};
+use crate::auth::{AuthError, Authenticator, Principal};
 use crate::status;
 
-/// Services that answer without a key.
-const OPEN: [&str; 3] = ["/grpc.health.v1.", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha."];
+const API_KEY: &str = "x-api-key";
+/// The client that an operator key acts for.
+const CLIENT_ID: &str = "herald-client-id";
 
 #[derive(Clone)]
-pub struct AuthenticateLayer {
-    authenticator: Arc<Authenticator>,
-}
+pub struct AuthenticateLayer(Arc<Authenticator>);
 
 impl AuthenticateLayer {
-    pub fn new(authenticator: Arc<Authenticator>) -> Self {
-        Self { authenticator }
-    }
-}
-
-impl<S> Layer<S> for AuthenticateLayer {
-    type Service = Authenticate<S>;
-
-    fn layer(&self, inner: S) -> Authenticate<S> {
-        Authenticate { inner, authenticator: self.authenticator.clone() }
+    pub(super) fn new(authenticator: Arc<Authenticator>) -> Self {
+        Self(authenticator)
     }
 }
 
@@ -42,63 +35,77 @@ pub struct Authenticate<S> {
     authenticator: Arc<Authenticator>,
 }
 
-impl<S> Service<Request<Body>> for Authenticate<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = BoxFuture<Result<Response<Body>, S::Error>>;
+impl<S> Layer<S> for AuthenticateLayer {
+    type Service = Authenticate<S>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+    fn layer(&self, inner: S) -> Self::Service {
+        Authenticate { inner, authenticator: self.0.clone() }
+    }
+}
+
+impl<S: Inner> Service<Request<Body>> for Authenticate<S> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        // The service that was ready is the one that is called; its clone waits for the next call.
-        let next = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, next);
+    fn call(&mut self, mut request: Request<Body>) -> Answer {
+        let mut inner = take(&mut self.inner);
+        if Method::of(request.uri().path()).is_open {
+            return Box::pin(inner.call(request));
+        }
         let authenticator = self.authenticator.clone();
         Box::pin(async move {
-            if !OPEN.iter().any(|open| request.uri().path().starts_with(open)) {
-                match principal(&authenticator, &request).await {
-                    Ok(principal) => {
-                        tracing::Span::current().record("key_id", &principal.key_id);
-                        request.extensions_mut().insert(principal);
-                    }
-                    Err(refused) => return Ok(refused.into_http()),
+            match identify(&authenticator, &mut request).await {
+                Ok(principal) => {
+                    request.extensions_mut().insert(principal);
+                    inner.call(request).await
                 }
+                Err(error) => Ok(status::auth_error(error).into_http()),
             }
-            inner.call(request).await
         })
     }
 }
 
-async fn principal(authenticator: &Authenticator, request: &Request<Body>) -> Result<Principal, Status> {
-    let source = request.extensions().get::<TcpConnectInfo>();
-    let source: Option<IpAddr> = source.and_then(TcpConnectInfo::remote_addr).map(|address| address.ip());
-    let key = presented_key(request.headers()).ok_or_else(status::api_key_missing)?;
-    let mut principal = authenticator.verify(key, source).await.map_err(status::auth_error)?;
-    if let Some(named) = request.headers().get("herald-client-id") {
-        let named = named.to_str().ok().and_then(|id| id.parse().ok());
-        let named = named.ok_or_else(|| status::invalid_field("herald-client-id", "is not a UUID"))?;
-        match principal.owner {
-            Some(owner) if owner != named => return Err(status::acting_not_allowed()),
-            Some(_) => {}
-            None => principal.acting_for = Some(named),
-        }
+async fn identify(
+    authenticator: &Authenticator,
+    request: &mut Request<Body>,
+) -> Result<Principal, AuthError> {
+    let source = source(request);
+    // Taken out, so that nothing further in can log the key.
+    let key = take_key(request.headers_mut())?;
+    let key = key.to_str().map_err(|_| AuthError::Invalid)?;
+    let mut principal = authenticator.authenticate(key, source).await?;
+    if let Some(named) = request.headers().get(CLIENT_ID) {
+        let named = named.to_str().map_err(|_| AuthError::MalformedClientId)?;
+        principal = principal.speaking_for(named)?;
+    }
+    if let Some(slot) = request.extensions().get::<CallerSlot>() {
+        slot.fill(&principal);
     }
     Ok(principal)
 }
 
-/// `x-api-key`, or `authorization: Bearer`.
-fn presented_key(headers: &HeaderMap) -> Option<&str> {
-    if let Some(key) = headers.get("x-api-key") {
-        // A key that is not even text is a wrong key, not a missing one.
-        return Some(key.to_str().unwrap_or_default());
+/// The key in `x-api-key`, or as a bearer token (RFC 6750 section 2.1; the scheme's case does not count).
+fn take_key(headers: &mut HeaderMap) -> Result<HeaderValue, AuthError> {
+    let bearer = headers.remove(header::AUTHORIZATION);
+    if let Some(key) = headers.remove(API_KEY) {
+        return Ok(key);
     }
-    let value = headers.get("authorization")?.to_str().ok()?;
-    let (scheme, key) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    let bearer = bearer.ok_or(AuthError::Missing)?;
+    let (scheme, key) =
+        bearer.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(AuthError::Missing)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(AuthError::Missing);
+    }
+    HeaderValue::from_str(key.trim_start()).map_err(|_| AuthError::Invalid)
+}
+
+/// The peer of the connection; `None` for calls from within the process.
+fn source(request: &Request<Body>) -> Option<IpAddr> {
+    let connection = request.extensions().get::<TcpConnectInfo>()?;
+    connection.remote_addr().map(|address| address.ip())
 }

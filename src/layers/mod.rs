@@ -1,22 +1,75 @@
-//! The middleware, outermost first:
-//!
-//! 1. `calls`: request id, span, log line, metrics, deadline, complete errors. Outermost, so that a refusal of any
-//!    layer below is logged and carries the id.
-//! 2. `authenticate`: the key, before a byte of the request's body is read.
+//! The layers every call passes, gRPC and whatever is transcoded to it alike. [`stack`] is the whole list.
+
+pub mod request_id;
 
 mod authenticate;
-mod calls;
+mod deadline;
+mod errors;
+mod methods;
+mod trace;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use tonic::body::Body;
 use tower::layer::util::{Identity, Stack};
-
-pub use authenticate::AuthenticateLayer;
-pub use calls::CallsLayer;
+use tower::{Service, ServiceBuilder};
 
 use crate::auth::Authenticator;
+use authenticate::AuthenticateLayer;
+use deadline::DeadlineLayer;
+use errors::ErrorsLayer;
+use request_id::RequestIdLayer;
+use trace::TraceLayer;
 
-/// The whole stack.
-pub fn stack(authenticator: Arc<Authenticator>) -> Stack<AuthenticateLayer, Stack<CallsLayer, Identity>> {
-    tower::ServiceBuilder::new().layer(CallsLayer).layer(AuthenticateLayer::new(authenticator)).into_inner()
+/// The layers in front of the services.
+pub type Edge = Stack<
+    AuthenticateLayer,
+    Stack<DeadlineLayer, Stack<ErrorsLayer, Stack<TraceLayer, Stack<RequestIdLayer, Identity>>>>,
+>;
+
+/// From the outside in. Each stands at its height for a reason.
+pub fn stack(authenticator: Arc<Authenticator>) -> Edge {
+    ServiceBuilder::new()
+        // Outermost: every line and every error below names the request, and every answer echoes it.
+        .layer(RequestIdLayer)
+        // Above all that may refuse, so that refusals are counted and logged like other answers.
+        .layer(TraceLayer)
+        // Under the trace, which must see the code that leaves; above all that answers an error.
+        .layer(ErrorsLayer)
+        // Above authentication: the wait for a key's first check is part of the call's time.
+        .layer(DeadlineLayer)
+        // Innermost: only the handlers know what to do with a caller.
+        .layer(AuthenticateLayer::new(authenticator))
+        .into_inner()
 }
+
+/// What the layers wrap: tonic's routes, and each other. Always ready: back pressure is the handlers' answer.
+pub trait Inner:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Inner for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+/// The service that was polled ready, leaving a clone behind for the next call.
+fn take<S: Clone>(service: &mut S) -> S {
+    let clone = service.clone();
+    std::mem::replace(service, clone)
+}
+
+#[cfg(test)]
+mod tests;

@@ -161,12 +161,13 @@ impl Flight {
     async fn submit(&self, claimed: Claimed) -> Learned {
         let key = claimed.record.key;
         let (attempt, fence) = (claimed.attempt, claimed.fence);
-        // Too late to send and still write the outcome within the lease: nothing has left yet, so it is put back.
-        let outcome = if Instant::now() >= self.submit_by {
-            Outcome::Unavailable
-        } else {
-            outcome_of(self.provider.submit(&submission_of(claimed)).await)
-        };
+        if Instant::now() >= self.submit_by {
+            // Too late to send and still write the outcome within the lease. Nothing has left yet, so it is put
+            // back; that says nothing of the provider.
+            metrics::counter!("herald_submits_total", "outcome" => "too_late").increment(1);
+            return Learned::Outcome { key, attempt, fence, outcome: Outcome::Unavailable };
+        }
+        let outcome = outcome_of(self.provider.submit(&submission_of(claimed)).await);
         if outcome == Outcome::Unavailable {
             self.failures.fetch_add(1, Ordering::Relaxed);
         } else {

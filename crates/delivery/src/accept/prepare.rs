@@ -212,7 +212,7 @@ fn body(
     max_parts: usize,
 ) -> Option<(Content, Encoding, u16)> {
     let is_binary = !request.data.is_empty();
-    if is_binary == !request.text.is_empty() {
+    if is_binary != request.text.is_empty() {
         let problem = if is_binary { "give text or data, not both" } else { "must not be empty" };
         faults.check("text", false, problem);
         return None;

@@ -1,0 +1,115 @@
+//! Pages of lists: their size, and the tokens that lead from one to the next.
+
+use message::id::ClientId;
+use tonic::Status;
+
+use super::faults::Faults;
+use crate::status;
+use crate::token::{BadToken, PageOf, Tokens};
+
+/// Items on a page that names no size.
+const SIZE_DEFAULT: usize = 50;
+/// Most items on a page; more is cut down to it.
+pub const SIZE_MAX: usize = 500;
+
+/// The size of the page.
+pub fn size(faults: &mut Faults, asked: i32) -> usize {
+    match usize::try_from(asked) {
+        Ok(0) => SIZE_DEFAULT,
+        Ok(size) => size.min(SIZE_MAX),
+        Err(_) => {
+            faults.add("page_size", "must not be negative");
+            0
+        }
+    }
+}
+
+/// The cursor in a page token of this client and list; `None` = the first page.
+pub fn cursor<const N: usize>(
+    tokens: &Tokens,
+    client: ClientId,
+    list: &PageOf,
+    token: &str,
+) -> Result<Option<[u8; N]>, Status> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let cursor = tokens.open_page(token, client, list).map_err(status::page_token_invalid)?;
+    cursor.try_into().map(Some).map_err(|_| status::page_token_invalid(BadToken))
+}
+
+/// Cuts what was read, one item more than the page holds, to the page. Answers the token of the next page; empty =
+/// this was the last.
+pub fn cut<T>(
+    tokens: &Tokens,
+    client: ClientId,
+    list: &PageOf,
+    items: &mut Vec<T>,
+    size: usize,
+    cursor: impl FnOnce(&T) -> Vec<u8>,
+) -> String {
+    if items.len() <= size {
+        return String::new();
+    }
+    items.truncate(size);
+    items.last().map(|last| tokens.page(client, list, &cursor(last))).unwrap_or_default()
+}
+
+/// How many items to read for a page: one more than it holds, which tells whether another follows.
+pub fn read_limit(size: usize) -> i64 {
+    i64::try_from(size + 1).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use message::id::Entropy;
+    use message::time::Timestamp;
+    use tonic::Code;
+
+    use super::*;
+
+    fn client(byte: u8) -> ClientId {
+        ClientId::new(Timestamp::from_micros(1), Entropy([byte; 10]))
+    }
+
+    #[test]
+    fn sizes_have_a_default_and_a_limit_and_are_not_negative() {
+        for (asked, expected) in [(0, 50), (1, 1), (500, 500), (501, 500), (i32::MAX, 500)] {
+            let mut faults = Faults::default();
+            assert_eq!(size(&mut faults, asked), expected, "{asked}");
+            assert!(faults.into_result().is_ok());
+        }
+        let mut faults = Faults::default();
+        size(&mut faults, -1);
+        assert_eq!(faults.fields(), ["page_size"]);
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_own_list_and_client_only() {
+        let tokens = Tokens::new([1; 32], 5);
+        let (list, other) = (PageOf::new("a", &[]), PageOf::new("b", &[]));
+        let token = tokens.page(client(1), &list, &7i64.to_be_bytes());
+        let read = |client, list: &PageOf, token: &str| cursor::<8>(&tokens, client, list, token);
+        assert_eq!(read(client(1), &list, &token).unwrap(), Some(7i64.to_be_bytes()));
+        assert_eq!(read(client(1), &list, "").unwrap(), None);
+        for refused in
+            [read(client(2), &list, &token), read(client(1), &other, &token), read(client(1), &list, "x")]
+        {
+            assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+        }
+        assert!(cursor::<16>(&tokens, client(1), &list, &token).is_err());
+    }
+
+    #[test]
+    fn a_page_ends_with_a_token_only_if_another_follows() {
+        let tokens = Tokens::new([1; 32], 5);
+        let list = PageOf::new("a", &[]);
+        let cut = |items: &mut Vec<u8>| super::cut(&tokens, client(1), &list, items, 2, |last| vec![*last]);
+        assert_eq!(cut(&mut vec![1, 2]), "");
+        let mut items = vec![1, 2, 3];
+        let token = cut(&mut items);
+        assert_eq!(items, [1, 2]);
+        assert_eq!(tokens.open_page(&token, client(1), &list), Ok(vec![2]));
+    }
+}

@@ -1,0 +1,160 @@
+//! One subscriber's stream: a heartbeat at once, then events as they come, each frame with its token.
+//!
+//! The stream ends with a last token frame and UNAVAILABLE when the server stops, with UNAUTHENTICATED when its key
+//! ends, and for a reader that takes nothing. It holds a bounded number of frames: a slow reader is waited for, and
+//! what it has not read stays in the log.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::watch::{Start, Subscription, WatchError};
+use futures_util::{Stream, StreamExt};
+use message::event::Event;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::caller::Caller;
+use super::convert::{duration, wall_clock};
+use super::filter::Filter;
+use crate::app::App;
+use crate::auth::AuthError;
+use crate::proto::v1;
+use crate::status;
+
+/// Events read at once.
+const READ: usize = 500;
+/// Frames that wait for the reader.
+const FRAMES: usize = 64;
+/// A reader that takes nothing for so long is cut off.
+const STALL: Duration = Duration::from_secs(60);
+/// How often the key of an open stream is looked at again.
+const RECHECK: Duration = Duration::from_secs(5);
+
+/// What a stream of `F` answers.
+pub type FrameStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Makes the frames of one RPC.
+pub trait Frames<F: Filter>: Send + 'static {
+    type Frame: Send + 'static;
+
+    fn item(item: F::Item, resume_token: String) -> Self::Frame;
+
+    fn heartbeat(heartbeat: v1::Heartbeat, resume_token: String) -> Self::Frame;
+}
+
+/// Opens the stream. A bad position is refused here, before the first frame.
+pub async fn open<F: Filter, M: Frames<F>>(
+    app: Arc<App>,
+    caller: Caller,
+    start: Start,
+    filter: F,
+) -> Result<FrameStream<M::Frame>, Status> {
+    let subscribed = app.hub.subscribe(caller.client, start).await;
+    let subscription = subscribed.map_err(|error| watch_error(&app, &caller, error))?;
+    let (frames, sent) = mpsc::channel(FRAMES);
+    let (end, ended) = oneshot::channel();
+    let writer = Writer::<F, M> { app, caller, filter, frames };
+    tokio::spawn(async move {
+        let why = writer.run(subscription).await;
+        // A reader that left does not ask why.
+        let _ = end.send(why);
+    });
+    // The writer's end comes after the frames that still wait.
+    let last = futures_util::stream::once(ended).filter_map(|why| async move { why.ok().map(Err) });
+    Ok(Box::pin(ReceiverStream::new(sent).map(Ok).chain(last)))
+}
+
+fn watch_error(app: &App, caller: &Caller, error: WatchError) -> Status {
+    status::watch_error(error, |oldest| app.tokens.resume(caller.client, oldest))
+}
+
+struct Writer<F: Filter, M: Frames<F>> {
+    app: Arc<App>,
+    caller: Caller,
+    filter: F,
+    frames: mpsc::Sender<M::Frame>,
+}
+
+impl<F: Filter, M: Frames<F>> Writer<F, M> {
+    /// Writes frames until something ends the stream. Answers what.
+    async fn run(self, mut subscription: Subscription) -> Status {
+        let mut recheck = interval(RECHECK);
+        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heartbeat_at = Instant::now();
+        loop {
+            let written = tokio::select! {
+                biased;
+                () = self.app.streams_end.cancelled() => Err(self.end(subscription.cursor())),
+                () = self.frames.closed() => Err(status::shutting_down()),
+                _ = recheck.tick() => self.check_key().await.map(|()| false),
+                () = sleep_until(heartbeat_at) => self.heartbeat(subscription.cursor()).await.map(|()| true),
+                events = subscription.next(READ) => match events {
+                    Ok(events) => self.events(&events).await,
+                    Err(error) => Err(watch_error(&self.app, &self.caller, error)),
+                },
+            };
+            match written {
+                Ok(true) => heartbeat_at = Instant::now() + self.app.heartbeat,
+                Ok(false) => {}
+                Err(why) => return why,
+            }
+        }
+    }
+
+    /// The last frame of a server that stops. A reader that has fallen behind does not get it, and resumes from
+    /// the last one it has.
+    fn end(&self, cursor: i64) -> Status {
+        let _ = self.frames.try_send(self.heartbeat_frame(cursor));
+        status::shutting_down()
+    }
+
+    async fn check_key(&self) -> Result<(), Status> {
+        match self.app.authenticator.is_still_valid(&self.caller.principal).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(AuthError::Invalid.into()),
+            // The key was good a moment ago; the stream reads from the same store and will tell.
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn heartbeat(&self, cursor: i64) -> Result<(), Status> {
+        self.write(self.heartbeat_frame(cursor)).await
+    }
+
+    fn heartbeat_frame(&self, cursor: i64) -> M::Frame {
+        let heartbeat = v1::Heartbeat {
+            time: Some(wall_clock()),
+            through_seq: cursor,
+            interval: Some(duration(self.app.heartbeat)),
+        };
+        M::heartbeat(heartbeat, self.app.tokens.resume(self.caller.client, cursor))
+    }
+
+    /// Answers whether anything was written.
+    async fn events(&self, events: &[Arc<Event>]) -> Result<bool, Status> {
+        let mut is_any = false;
+        for event in events {
+            if let Some(item) = self.filter.item(event) {
+                let token = self.app.tokens.resume(self.caller.client, event.seq);
+                self.write(M::item(item, token)).await?;
+                is_any = true;
+            }
+        }
+        Ok(is_any)
+    }
+
+    async fn write(&self, frame: M::Frame) -> Result<(), Status> {
+        let sent = tokio::select! {
+            biased;
+            sent = self.frames.send_timeout(frame, STALL) => sent,
+            () = self.app.streams_end.cancelled() => return Err(status::shutting_down()),
+        };
+        sent.map_err(|_| {
+            metrics::counter!("herald_slow_subscribers_total").increment(1);
+            status::overloaded(Duration::from_secs(1))
+        })
+    }
+}
