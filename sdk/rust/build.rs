@@ -1,0 +1,36 @@
+//! Compiles the repository's `proto/` for clients, without protoc.
+
+use std::path::{Path, PathBuf};
+
+const PROTO: &str = "../../proto";
+
+/// Messages with a text, a phone number or a secret: `src/proto/masked.rs` writes their Debug.
+const MASKED: [&str; 5] = [
+    ".herald.v1.CreateApiKeyResponse",
+    ".herald.v1.DeliveryReport",
+    ".herald.v1.Message",
+    ".herald.v1.Part",
+    ".herald.v1.SendMessageRequest",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed={PROTO}");
+    let mut compiler = protox::Compiler::new([PROTO])?;
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_files(proto_files(&Path::new(PROTO).join("herald/v1"))?)?;
+    let descriptors = compiler.file_descriptor_set();
+    tonic_prost_build::configure().build_server(false).skip_debug(MASKED).compile_fds(descriptors)?;
+    Ok(())
+}
+
+fn proto_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "proto") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,42 @@
+//! Rust client for the Herald SMS gateway: the API as generated from `proto/herald/v1`, and a thin layer that
+//! every careful caller would write by hand: deadlines, retries under one idempotency key, typed errors, and
+//! subscriptions that resume by themselves.
+//!
+//! - [`Client::connect_lazy`] takes a [`Config`] (`Config::new(url, key)`; its fields are public) and connects at the
+//!   first call. A client is cheap to clone, and clones share one connection.
+//! - Its methods take the generated requests of [`v1`] and answer generated messages: [`send`](Client::send),
+//!   [`get_message`](Client::get_message), [`list_messages`](Client::list_messages),
+//!   [`list_delivery_reports`](Client::list_delivery_reports), [`list_events`](Client::list_events),
+//!   [`balance`](Client::balance), [`transactions`](Client::transactions), [`top_up`](Client::top_up),
+//!   [`account`](Client::account), [`create_client`](Client::create_client), [`get_client`](Client::get_client),
+//!   [`create_api_key`](Client::create_api_key), [`audit_ledger`](Client::audit_ledger).
+//! - [`subscribe_delivery_reports`](Client::subscribe_delivery_reports) and
+//!   [`subscribe_events`](Client::subscribe_events) answer a [`Subscription`]: `next().await` gives a [`Frame`] with
+//!   its resume token and an [`Item`], or the error that ended it.
+//! - Everything fails with an [`Error`]: `code()`, `reason()`, `field_violations()`, `retry_after()`, `request_id()`.
+//! - [`Client::raw`] gives the generated tonic clients, authorised and nothing else.
+//!
+//! Reads and calls that carry an idempotency key are repeated on UNAVAILABLE, and on RESOURCE_EXHAUSTED when the
+//! server says when to come back; see [`RetryPolicy`]. `CreateClient` and `CreateApiKey` are never repeated.
+
+mod client;
+mod config;
+mod error;
+pub mod proto;
+mod raw;
+mod retry;
+mod subscription;
+
+pub use client::{Client, Receipt, TopUpReceipt, new_idempotency_key};
+pub use config::{Config, Key};
+pub use error::{Error, FieldViolation};
+pub use proto::v1;
+pub use raw::{Authorize, Raw, Transport};
+pub use retry::RetryPolicy;
+pub use subscription::{EventSubscription, Frame, Item, ReportSubscription, Subscription};
+pub use tonic;
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
