@@ -1,0 +1,188 @@
+//! What the reconciler reads, checkpoints, and the removal of what is no longer needed.
+
+use async_trait::async_trait;
+use delivery::port::{AuditStore, Books, Checkpoint, PurgeLimits, Purged, StoreError};
+use message::Timestamp;
+use message::id::ClientId;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::PostgresStore;
+use crate::clock::Time;
+use crate::error::{commit_error, store_error};
+
+#[async_trait]
+impl AuditStore for PostgresStore {
+    async fn books(&self, client: ClientId, stale_before: Timestamp) -> Result<Option<Books>, StoreError> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let mut snapshot = self.pool().begin_with(begin).await.map_err(store_error)?;
+        let books = read_books(&mut snapshot, client.as_uuid(), stale_before).await.map_err(store_error)?;
+        snapshot.rollback().await.map_err(store_error)?;
+        Ok(books)
+    }
+
+    async fn write_checkpoint(&self, client: ClientId, checkpoint: Checkpoint) -> Result<(), StoreError> {
+        let sql = "-- write checkpoint
+            UPDATE checkpoints SET seq = $2, available = $3, held = $4, written_at = COALESCE($5, now())
+            WHERE client_id = $1 AND seq < $2";
+        sqlx::query(sql)
+            .bind(client.as_uuid())
+            .bind(checkpoint.seq)
+            .bind(checkpoint.available)
+            .bind(checkpoint.held)
+            .bind(self.shared.ticker.fixed())
+            .execute(&mut *self.writer().await?)
+            .await
+            .map(drop)
+            .map_err(commit_error)
+    }
+
+    async fn trim_events(&self, client: ClientId, through: i64) -> Result<i64, StoreError> {
+        let sql = "-- trim events
+            WITH moved AS (
+                UPDATE client_heads AS h SET oldest_seq = GREATEST(h.oldest_seq, 1 + LEAST($2, c.seq))
+                FROM checkpoints AS c
+                WHERE h.client_id = $1 AND c.client_id = h.client_id
+                RETURNING h.oldest_seq
+            ),
+            trimmed AS (
+                DELETE FROM events AS e USING moved WHERE e.client_id = $1 AND e.seq < moved.oldest_seq
+            )
+            SELECT oldest_seq FROM moved";
+        let oldest: Option<i64> = sqlx::query_scalar(sql)
+            .bind(client.as_uuid())
+            .bind(through)
+            .fetch_optional(&mut *self.writer().await?)
+            .await
+            .map_err(commit_error)?;
+        Ok(oldest.unwrap_or(1))
+    }
+
+    async fn purge(&self, limits: &PurgeLimits, limit: i64) -> Result<Purged, StoreError> {
+        let mut connection = self.writer().await?;
+        purge(&mut connection, limits, limit).await.map_err(commit_error)
+    }
+}
+
+async fn read_books(
+    snapshot: &mut PgConnection,
+    client: &Uuid,
+    stale_before: Timestamp,
+) -> Result<Option<Books>, sqlx::Error> {
+    let sql = "-- books: head and checkpoint
+        SELECT h.available, h.held, h.last_seq, c.seq, c.available AS c_available, c.held AS c_held
+        FROM client_heads AS h JOIN checkpoints AS c ON c.client_id = h.client_id WHERE h.client_id = $1";
+    let Some(row) = sqlx::query(sql).bind(client).fetch_optional(&mut *snapshot).await? else {
+        return Ok(None);
+    };
+    let checkpoint = Checkpoint {
+        seq: row.try_get("seq")?,
+        available: row.try_get("c_available")?,
+        held: row.try_get("c_held")?,
+    };
+    let mut books = Books {
+        checkpoint,
+        available: row.try_get("available")?,
+        held: row.try_get("held")?,
+        last_seq: row.try_get("last_seq")?,
+        ..Books::default()
+    };
+    // Sums of BIGINT are NUMERIC. What is joined is read first, whole: joined by the client's constant id, a young
+    // plan would look for each row among all of the client's.
+    let sql = "-- books: events
+        SELECT COUNT(*) AS count, COALESCE(MIN(seq), 0) AS first, COALESCE(MAX(seq), 0) AS last,
+            COALESCE(SUM(available_delta), 0)::bigint AS available, COALESCE(SUM(held_delta), 0)::bigint AS held,
+            COUNT(*) FILTER (WHERE available_after <> available_sum OR held_after <> held_sum) AS broken
+        FROM (SELECT seq, available_delta, held_delta, available_after, held_after,
+                $3 + SUM(available_delta) OVER (ORDER BY seq) AS available_sum,
+                $4 + SUM(held_delta) OVER (ORDER BY seq) AS held_sum
+            FROM events WHERE client_id = $1 AND seq > $2) AS e";
+    let row = sqlx::query(sql)
+        .bind(client)
+        .bind(checkpoint.seq)
+        .bind(checkpoint.available)
+        .bind(checkpoint.held)
+        .fetch_one(&mut *snapshot)
+        .await?;
+    books.event_count = row.try_get("count")?;
+    books.first_event_seq = row.try_get("first")?;
+    books.last_event_seq = row.try_get("last")?;
+    books.available_delta = row.try_get("available")?;
+    books.held_delta = row.try_get("held")?;
+    books.broken_running_balances = row.try_get("broken")?;
+
+    let sql = "-- books: held locks
+        WITH held AS MATERIALIZED (
+            SELECT client_id, message_id, amount_micros FROM credit_locks WHERE client_id = $1 AND state = 'HELD'
+        )
+        SELECT COUNT(*) AS count, COALESCE(SUM(l.amount_micros), 0)::bigint AS sum,
+            COUNT(*) FILTER (WHERE m.status IN ('DELIVERED', 'FAILED_PERM', 'EXPIRED', 'CANCELED')) AS final,
+            COUNT(*) FILTER (WHERE t.wake_at IS NULL OR t.wake_at < $2) AS overdue
+        FROM held AS l
+        LEFT JOIN message_states AS m ON m.client_id = l.client_id AND m.id = l.message_id
+        LEFT JOIN timers AS t ON t.wake_at = m.timer_at AND t.client_id = m.client_id AND t.message_id = m.id";
+    let row = sqlx::query(sql).bind(client).bind(Time(stale_before)).fetch_one(&mut *snapshot).await?;
+    books.held_locks = row.try_get("count")?;
+    books.held_lock_sum = row.try_get("sum")?;
+    books.final_but_held = row.try_get("final")?;
+    books.overdue = row.try_get("overdue")?;
+
+    let sql = "-- books: holds without a lock
+        WITH holds AS MATERIALIZED (
+            SELECT client_id, message_id, held_delta FROM events
+            WHERE client_id = $1 AND seq > $2 AND transaction_kind = 'HOLD'
+        )
+        SELECT COUNT(*) FROM holds AS e
+        LEFT JOIN credit_locks AS l
+          ON l.client_id = e.client_id AND l.message_id = e.message_id AND l.amount_micros = e.held_delta
+        WHERE l.message_id IS NULL";
+    books.holds_without_lock =
+        sqlx::query_scalar(sql).bind(client).bind(checkpoint.seq).fetch_one(&mut *snapshot).await?;
+    let sql = "-- books: double resolutions
+        SELECT COUNT(*) FROM (
+            SELECT message_id FROM events
+            WHERE client_id = $1 AND seq > $2 AND transaction_kind IN ('CAPTURE', 'RELEASE')
+            GROUP BY message_id HAVING COUNT(*) > 1) AS m";
+    books.double_resolutions =
+        sqlx::query_scalar(sql).bind(client).bind(checkpoint.seq).fetch_one(&mut *snapshot).await?;
+    Ok(Some(books))
+}
+
+/// Each kind commits by itself. Rows that another transaction holds are left to the next purge.
+async fn purge(
+    connection: &mut PgConnection,
+    limits: &PurgeLimits,
+    limit: i64,
+) -> Result<Purged, sqlx::Error> {
+    let sql = "-- purge keys
+        WITH old AS (
+            SELECT client_id, kind, key FROM idempotency_keys WHERE created_at < $1
+            ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM idempotency_keys AS i USING old
+        WHERE i.client_id = old.client_id AND i.kind = old.kind AND i.key = old.key";
+    let keys = sqlx::query(sql).bind(Time(limits.keys_before)).bind(limit).execute(&mut *connection).await?;
+    let sql = "-- purge reports
+        WITH old AS (
+            SELECT id FROM provider_reports WHERE stored_at < $1 ORDER BY stored_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        ),
+        gone AS (
+            DELETE FROM provider_reports AS p USING old WHERE p.id = old.id RETURNING p.is_done
+        )
+        SELECT COUNT(*) AS reports, COUNT(*) FILTER (WHERE NOT is_done) AS unmatched FROM gone";
+    let reports =
+        sqlx::query(sql).bind(Time(limits.reports_before)).bind(limit).fetch_one(&mut *connection).await?;
+    let sql = "-- purge references
+        WITH old AS (
+            SELECT provider, reference FROM provider_refs WHERE created_at < $1
+            ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM provider_refs AS f USING old WHERE f.provider = old.provider AND f.reference = old.reference";
+    let refs = sqlx::query(sql).bind(Time(limits.refs_before)).bind(limit).execute(&mut *connection).await?;
+    Ok(Purged {
+        keys: keys.rows_affected(),
+        reports: reports.try_get::<i64, _>("reports")?.unsigned_abs(),
+        unmatched_reports: reports.try_get::<i64, _>("unmatched")?.unsigned_abs(),
+        refs: refs.rows_affected(),
+    })
+}

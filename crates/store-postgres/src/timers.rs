@@ -1,0 +1,60 @@
+//! Which messages the sweeper must look at.
+
+use delivery::model::MessageKey;
+use delivery::port::StoreError;
+use message::Timestamp;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use crate::PostgresStore;
+use crate::clock::Time;
+use crate::error::store_error;
+use crate::rows;
+
+impl PostgresStore {
+    pub(crate) async fn read_due_timers(&self, limit: i64) -> Result<Vec<MessageKey>, StoreError> {
+        let sql = "-- due timers
+            SELECT wake_at, client_id, message_id FROM timers
+            WHERE wake_at <= COALESCE($1, now()) ORDER BY wake_at, client_id, message_id LIMIT $2";
+        let rows = sqlx::query(sql).bind(self.shared.ticker.fixed()).bind(limit).fetch_all(self.pool()).await;
+        let timers = rows.and_then(|rows| rows.iter().map(timer).collect::<Result<Vec<_>, _>>());
+        Ok(timers.map_err(store_error)?.into_iter().map(|(_, key)| key).collect())
+    }
+
+    pub(crate) async fn read_backlog(
+        &self,
+        after: Option<(Timestamp, MessageKey)>,
+        limit: i64,
+    ) -> Result<Vec<(Timestamp, MessageKey)>, StoreError> {
+        // The limit inside makes it walk the timers in their order, and stop.
+        let sql = "-- backlog
+            SELECT t.wake_at, t.client_id, t.message_id
+            FROM timers AS t CROSS JOIN LATERAL (
+                SELECT m.id FROM message_states AS m
+                WHERE m.client_id = t.client_id AND m.id = t.message_id
+                  AND m.status IN ('QUEUED', 'FAILED_TEMP') AND m.due_at <= COALESCE($4, now())
+                LIMIT 1
+            ) AS due
+            WHERE (t.wake_at, t.client_id, t.message_id) > ($1, $2, $3)
+            ORDER BY t.wake_at, t.client_id, t.message_id LIMIT $5";
+        let (at, client, message) = match after {
+            Some((at, key)) => (at, *key.client.as_uuid(), *key.id.as_uuid()),
+            None => (Timestamp::from_micros(i64::MIN), Uuid::nil(), Uuid::nil()),
+        };
+        let rows = sqlx::query(sql)
+            .bind(Time(at))
+            .bind(client)
+            .bind(message)
+            .bind(self.shared.ticker.fixed())
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await;
+        rows.and_then(|rows| rows.iter().map(timer).collect()).map_err(store_error)
+    }
+}
+
+fn timer(row: &PgRow) -> Result<(Timestamp, MessageKey), sqlx::Error> {
+    let key =
+        MessageKey { client: rows::client_id(row, "client_id")?, id: rows::message_id(row, "message_id")? };
+    Ok((rows::time(row, "wake_at")?, key))
+}
