@@ -184,19 +184,45 @@ impl Step<'_> {
         match state.status {
             Status::Delivered => self.ignore(Status::FailedPerm, part, Some(failure)),
             status if status.is_final() => {}
-            // A newer attempt is under way or due: the failure of an older one decides nothing.
-            _ if attempt < state.attempt => {}
-            Status::Sending | Status::Sent | Status::Unknown => {
-                self.change.state.parts.note(part, PartState::Failed);
-                if self.change.state.status == Status::Sending {
+            _ if attempt < state.attempt => self.learn_earlier_failed(failure),
+            // The attempt itself was refused already, and a retry is due.
+            Status::FailedTemp if attempt > 1 || !state.has_open_earlier_attempt => {}
+            Status::Sending | Status::Sent | Status::Unknown | Status::FailedTemp => {
+                if state.status == Status::Sending {
                     self.announce_sending();
                     self.void_claim();
+                }
+                let state = &mut self.change.state;
+                // While there is one attempt only, the flag can but mean this one, which is open no more.
+                state.has_open_earlier_attempt &= attempt > 1;
+                // While an earlier attempt may still deliver every part, no part has failed for good.
+                if !state.has_open_earlier_attempt {
+                    state.parts.note(part, PartState::Failed);
                 }
                 self.remember_ref(report);
                 self.fail(failure);
             }
-            // The attempt itself was refused already, and a retry is due.
             _ => {}
+        }
+    }
+
+    /// An attempt before the current one failed, which by itself decides nothing. If it was the only one that was
+    /// open, the current one decides from now on, or has decided already. Which of several are open is not kept,
+    /// so with more than two attempts the flag stays, and a report or the settlement decides.
+    fn learn_earlier_failed(&mut self, failure: Failure) {
+        use FailureReason::{OutcomeUnknown, ReportTimeout, ValidityExpired};
+        let state = &mut self.change.state;
+        let is_current_refused = state.failure.as_ref().is_some_and(|failure| {
+            !matches!(failure.reason, OutcomeUnknown | ReportTimeout | ValidityExpired)
+        });
+        // FAILED_TEMP comes of a refusal, or of an open attempt that is to be repeated.
+        let is_only_open = state.attempt == 2 && (state.status != Status::FailedTemp || is_current_refused);
+        if !state.has_open_earlier_attempt || !is_only_open {
+            return;
+        }
+        state.has_open_earlier_attempt = false;
+        if state.status == Status::Unknown && is_current_refused {
+            self.fail(failure);
         }
     }
 
@@ -211,7 +237,10 @@ impl Step<'_> {
                 self.become_unknown("the worker did not come back");
             }
             Status::Unknown if state.due_at.is_some_and(|due| due <= self.now) => self.resend(),
-            Status::Sent | Status::Unknown if self.settle_at().is_some_and(|at| at <= self.now) => {
+            // What is to be sent again is not settled: it could be sent for nothing.
+            Status::Sent | Status::Unknown
+                if state.due_at.is_none() && self.settle_at().is_some_and(|at| at <= self.now) =>
+            {
                 self.settle()
             }
             _ => {}

@@ -75,7 +75,10 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::balance::Balance;
+    use proptest::prelude::*;
 
     #[test]
     fn a_resolved_lock_is_never_touched_again() {
@@ -100,5 +103,85 @@ mod tests {
         assert_eq!(policy.on_status(LockState::Held, Status::Delivered), Some(Resolution::Capture));
         let on_sent = Policy { capture_on: CaptureOn::Sent, ..policy };
         assert_eq!(on_sent.on_status(LockState::Held, Status::Sent), Some(Resolution::Capture));
+    }
+
+    fn policies() -> impl Strategy<Value = Policy> {
+        (proptest::sample::select(CaptureOn::ALL), proptest::sample::select(SettleUnreported::ALL))
+            .prop_map(|(capture_on, settle_unreported)| Policy { capture_on, settle_unreported })
+    }
+
+    /// What may happen to a client's credit.
+    #[derive(Clone, Debug)]
+    enum Step {
+        TopUp(i64),
+        Accept(i64),
+        /// A status for one of the messages; it need not make sense.
+        Move(prop::sample::Index, Status),
+        TimeOut(prop::sample::Index),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            1 => (-5..1_000i64).prop_map(Step::TopUp),
+            3 => (-5..400i64).prop_map(Step::Accept),
+            4 => (any::<prop::sample::Index>(), proptest::sample::select(Status::ALL))
+                .prop_map(|(message, status)| Step::Move(message, status)),
+            1 => any::<prop::sample::Index>().prop_map(Step::TimeOut),
+        ];
+        proptest::collection::vec(step, 0..120)
+    }
+
+    /// One message's credit lock.
+    struct Lock {
+        price: i64,
+        state: LockState,
+    }
+
+    proptest! {
+        /// The books, kept beside the balance: its movements, and the locks.
+        #[test]
+        fn held_is_the_sum_of_held_locks_and_each_lock_is_resolved_once(policy in policies(), steps in steps()) {
+            let mut balance = Balance::default();
+            let mut locks: Vec<Lock> = Vec::new();
+            let (mut available, mut held, mut topped_up, mut captured) = (0, 0, 0, 0);
+            for step in steps {
+                let moved = match &step {
+                    Step::TopUp(amount) => balance.top_up(*amount).ok(),
+                    Step::Accept(price) => balance.hold(*price).ok(),
+                    Step::Move(..) | Step::TimeOut(_) if locks.is_empty() => None,
+                    Step::Move(message, _) | Step::TimeOut(message) => {
+                        let lock = message.get_mut(&mut locks);
+                        let resolution = match &step {
+                            Step::Move(_, status) => policy.on_status(lock.state, *status),
+                            _ => policy.on_report_timeout(lock.state),
+                        };
+                        resolution.map(|resolution| {
+                            prop_assert_eq!(lock.state, LockState::Held, "a lock leaves HELD once");
+                            lock.state = resolution.lock_state();
+                            // What is held covers every lock, so this can never be refused.
+                            Ok(match resolution {
+                                Resolution::Capture => balance.capture(lock.price).unwrap(),
+                                Resolution::Release => balance.release(lock.price).unwrap(),
+                            })
+                        }).transpose()?
+                    }
+                };
+                if let Some((after, movement)) = moved {
+                    balance = after;
+                    available += movement.available_delta;
+                    held += movement.held_delta;
+                    match step {
+                        Step::TopUp(amount) => topped_up += amount,
+                        Step::Accept(price) => locks.push(Lock { price, state: LockState::Held }),
+                        _ => captured = locks.iter().filter(|lock| lock.state == LockState::Captured).map(|lock| lock.price).sum(),
+                    }
+                }
+                let held_locks: i64 = locks.iter().filter(|lock| lock.state == LockState::Held).map(|lock| lock.price).sum();
+                prop_assert!(balance.available() >= 0 && balance.held() >= 0);
+                prop_assert_eq!((balance.available(), balance.held()), (available, held));
+                prop_assert_eq!(balance.held(), held_locks);
+                prop_assert_eq!(balance.available() + balance.held() + captured, topped_up);
+            }
+        }
     }
 }

@@ -141,7 +141,40 @@ mod tests {
         assert!(!PhoneNumber::parse("+12025551100").unwrap().is_fictional());
     }
 
+    /// Numbers of different lengths and plans, each as its country code and the rest.
+    const VALID: [(&str, &str); 8] = [
+        ("1", "2025550100"),
+        ("44", "7400123456"),
+        ("49", "15123456789"),
+        ("33", "612345678"),
+        ("39", "3123456789"),
+        ("46", "701740605"),
+        ("61", "491570006"),
+        ("91", "8123456789"),
+    ];
+
+    fn separator() -> impl Strategy<Value = &'static str> {
+        prop_oneof![6 => Just(""), 1 => Just(" "), 1 => Just("-"), 1 => Just("."), 1 => Just(" ("), 1 => Just(") ")]
+    }
+
     proptest! {
+        #[test]
+        fn every_spelling_of_a_number_is_that_number(
+            (country, rest) in proptest::sample::select(&VALID[..]),
+            separators in proptest::collection::vec(separator(), 15),
+            (before, after) in ("[ ]{0,2}", "[ ]{0,2}"),
+        ) {
+            let digits = format!("{country}{rest}");
+            let spelled: String = digits.chars().zip(&separators).map(|(digit, gap)| format!("{gap}{digit}")).collect();
+            let spelling = format!("{before}+{spelled}{after}");
+            let expected = if spelling.trim().len() > SPELLING_MAX {
+                Err(PhoneError::TooLong)
+            } else {
+                PhoneNumber::from_trusted(format!("+{digits}"))
+            };
+            prop_assert_eq!(PhoneNumber::parse(&spelling), expected);
+        }
+
         #[test]
         fn parsing_never_panics_and_is_idempotent(spelling in "\\PC{0,50}|\\+[0-9 ().-]{0,20}") {
             if let Ok(number) = PhoneNumber::parse(&spelling) {

@@ -182,6 +182,7 @@ impl FromStr for PartStates {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_word_reads_back() {
@@ -195,6 +196,43 @@ mod tests {
     fn exactly_the_final_statuses_rank_highest() {
         for status in Status::ALL {
             assert_eq!(status.is_final(), status.rank() == 100, "{status}");
+        }
+    }
+
+    #[test]
+    fn ranks_order_what_carriers_report() {
+        assert!(
+            Status::ALL.iter().all(|status| !status.is_claimable() || status.rank() < Status::Sent.rank())
+        );
+        assert!(Status::Sent.rank() < Status::Delivered.rank());
+        assert!(Status::ALL.iter().all(|status| !(status.is_claimable() && status.is_final())));
+    }
+
+    fn states() -> impl Strategy<Value = PartState> {
+        proptest::sample::select(PartState::ALL)
+    }
+
+    proptest! {
+        /// Compared with: the first word on each part, whatever was said to it or to all of them.
+        #[test]
+        fn a_part_is_what_was_first_said_of_it(
+            count in 1..6usize,
+            said in proptest::collection::vec((0..8u16, states()), 0..20),
+        ) {
+            let mut parts = PartStates::open(count);
+            for (number, state) in &said {
+                parts.note(*number, *state);
+            }
+            let first = |part: u16| {
+                said.iter().filter(|(number, _)| *number == 0 || *number == part).map(|(_, state)| *state).find(|state| *state != PartState::Open).unwrap_or(PartState::Open)
+            };
+            let expected: Vec<PartState> = (1..=u16::try_from(count).unwrap()).map(first).collect();
+            prop_assert_eq!(parts.all_delivered(), expected.iter().all(|state| *state == PartState::Delivered));
+            prop_assert_eq!(parts.any_failed(), expected.contains(&PartState::Failed));
+            prop_assert_eq!(parts.get(0), None);
+            let read: Vec<_> = (1..=u16::try_from(count).unwrap() + 1).map(|part| parts.get(part)).collect();
+            prop_assert_eq!(read, expected.into_iter().map(Some).chain([None]).collect::<Vec<_>>());
+            prop_assert_eq!(parts.to_string().parse::<PartStates>().unwrap(), parts);
         }
     }
 

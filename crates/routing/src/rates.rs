@@ -87,9 +87,12 @@ mod tests {
     #[test]
     fn the_longest_prefix_wins_and_the_default_takes_the_rest() {
         let table = table(&[("", 10), ("1", 7), ("1202", 5), ("49", 60)]).unwrap();
-        for (to, prefix, micros) in
-            [("12025550100", "1202", 5), ("14155550100", "1", 7), ("4915112345678", "49", 60), ("33612345678", "", 10)]
-        {
+        for (to, prefix, micros) in [
+            ("12025550100", "1202", 5),
+            ("14155550100", "1", 7),
+            ("4915112345678", "49", 60),
+            ("33612345678", "", 10),
+        ] {
             let price = table.price("USD", &number(to), 3).unwrap();
             assert_eq!((price.prefix.as_str(), price.part_price_micros), (prefix, micros));
             assert_eq!(price.total_micros, 3 * micros);
@@ -114,15 +117,22 @@ mod tests {
     }
 
     proptest! {
+        /// Compared with a look at every row.
         #[test]
-        fn the_match_is_the_longest_listed_prefix(
-            prefixes in proptest::collection::btree_set("[1-3]{0,4}", 1..20),
+        fn the_price_is_that_of_the_longest_listed_prefix(
+            rows in proptest::collection::btree_map("[1-3]{0,4}", 0..1_000_000i64, 0..20),
             digits in "[1-3]{7,15}",
+            parts in 1..256u16,
         ) {
-            let rows: Vec<(&str, i64)> = prefixes.iter().map(|prefix| (prefix.as_str(), 1)).collect();
-            let expected = prefixes.iter().filter(|prefix| digits.starts_with(prefix.as_str())).max_by_key(|p| p.len());
-            let found = table(&rows).unwrap().price("USD", &number(&digits), 1).ok().map(|price| price.prefix);
-            prop_assert_eq!(found.as_ref(), expected);
+            let listed: Vec<(&str, i64)> = rows.iter().map(|(prefix, micros)| (prefix.as_str(), *micros)).collect();
+            let matching = listed.iter().filter(|(prefix, _)| digits.starts_with(prefix));
+            let expected = matching.max_by_key(|(prefix, _)| prefix.len()).map(|(prefix, micros)| Price {
+                prefix: (*prefix).to_owned(),
+                part_price_micros: *micros,
+                total_micros: micros * i64::from(parts),
+            });
+            let found = table(&listed).unwrap().price("USD", &number(&digits), parts);
+            prop_assert_eq!(found, expected.ok_or(NoRate));
         }
     }
 }

@@ -58,6 +58,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use ProviderKind::{Carrier, Simulator};
+    use proptest::prelude::*;
 
     fn names(is_sandbox: bool, to: &str, kinds: &[ProviderKind]) -> Result<Vec<ProviderKind>, NoRoute> {
         let providers: Vec<_> = kinds.iter().map(|kind| ProviderEntry::new("p", *kind)).collect();
@@ -82,5 +83,30 @@ mod tests {
     fn without_a_carrier_the_simulator_takes_everything() {
         assert_eq!(names(false, "+4915112345678", &[Simulator]), Ok(vec![Simulator]));
         assert_eq!(names(false, "+4915112345678", &[]), Err(NoRoute));
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_asks_the_choice_keeps_the_order_and_the_walls(
+            carriers in proptest::collection::vec(any::<bool>(), 0..6),
+            is_sandbox: bool,
+            is_fictional: bool,
+        ) {
+            let kind = |is_carrier: bool| if is_carrier { Carrier } else { Simulator };
+            let providers: Vec<_> =
+                carriers.iter().enumerate().map(|(at, carrier)| ProviderEntry::new(&at.to_string(), kind(*carrier))).collect();
+            let to = if is_fictional { "+12025550100" } else { "+4915112345678" };
+            let to = PhoneNumber::from_trusted(to.to_owned()).unwrap();
+            let Ok(chosen) = choose(&RouteRequest { is_sandbox, to: &to }, &providers) else {
+                let has_wanted = providers.iter().any(|provider| (provider.kind == Simulator) == is_sandbox);
+                prop_assert!(!has_wanted || (!is_sandbox && is_fictional), "a way was missed");
+                return Ok(());
+            };
+            prop_assert!(chosen.windows(2).all(|pair| pair[0].name < pair[1].name));
+            prop_assert!(!chosen.iter().any(|provider| provider.kind == Carrier && (is_sandbox || is_fictional)));
+            // One kind only, and every account of it.
+            let of_this_kind = providers.iter().filter(|provider| provider.kind == chosen[0].kind);
+            prop_assert_eq!(of_this_kind.collect::<Vec<_>>(), chosen);
+        }
     }
 }

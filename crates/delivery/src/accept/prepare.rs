@@ -101,18 +101,17 @@ pub fn prepare(client: &Client, setting: Setting<'_>, request: SendRequest) -> R
     let (Some(to), Some(sender), Some((content, encoding, part_count))) = (to, sender, body) else {
         return Err(faults.into_error());
     };
-    if client.is_sandbox {
-        refuse_magic(&to)?;
-    }
-    let route = RouteRequest { is_sandbox: client.is_sandbox, to: &to };
-    route::choose(&route, setting.providers).map_err(|_| AcceptError::NoRoute)?;
-    let price = setting.rates.price(&client.currency, &to, part_count).map_err(|_| AcceptError::NoRate)?;
-    let price_micros = price.total_micros;
-    if request.max_price_micros > 0 && price_micros > request.max_price_micros {
+    let price = price(client, setting, &to, part_count);
+    if let Ok(price_micros) = price
+        && request.max_price_micros > 0
+        && price_micros > request.max_price_micros
+    {
         let kind = ViolationKind::PriceAboveMax { price_micros, max_price_micros: request.max_price_micros };
         faults.add("max_price_micros", kind, format!("the price is {price_micros} micros"));
     }
+    // A faulty request is refused as such, whether it could be sent or not.
     faults.into_result()?;
+    let price_micros = price?;
     Ok(Prepared {
         client: client.id,
         to,
@@ -130,6 +129,22 @@ pub fn prepare(client: &Client, setting: Setting<'_>, request: SendRequest) -> R
         idempotency_key: Some(request.idempotency_key).filter(|key| !key.is_empty()),
         fingerprint,
     })
+}
+
+/// What the message costs, if it can be sent.
+fn price(
+    client: &Client,
+    setting: Setting<'_>,
+    to: &PhoneNumber,
+    part_count: u16,
+) -> Result<i64, AcceptError> {
+    if client.is_sandbox {
+        refuse_magic(to)?;
+    }
+    let route = RouteRequest { is_sandbox: client.is_sandbox, to };
+    route::choose(&route, setting.providers).map_err(|_| AcceptError::NoRoute)?;
+    let price = setting.rates.price(&client.currency, to, part_count).map_err(|_| AcceptError::NoRate)?;
+    Ok(price.total_micros)
 }
 
 /// Magic recipients whose call itself is refused.
@@ -177,7 +192,7 @@ fn check_labels(faults: &mut Faults, request: &SendRequest) {
     faults.check(
         "metadata",
         request.metadata.values().all(|value| is_value(value)),
-        "values must be at most 256 characters",
+        "values must be at most 256 characters, without U+0000",
     );
 }
 

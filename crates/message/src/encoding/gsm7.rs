@@ -97,8 +97,9 @@ pub fn decode(septets: &[u8]) -> String {
 }
 
 /// Packs septets into octets after a header of `header_octets`, with fill bits so that the first septet starts
-/// on a septet boundary (3GPP TS 23.040 section 9.2.3.24). When seven bits are left over they hold a carriage
-/// return, as section 6.1.2.3.1 asks, so that they do not read as `@`.
+/// on a septet boundary (3GPP TS 23.040 section 9.2.3.24). Seven bits left over hold a carriage return, as section
+/// 6.1.2.3.1 asks for USSD: a phone is told the number of septets and does not look at them, but to a peer that counts
+/// octets only, seven zeros would read as `@`.
 pub fn pack(septets: &[u8], header_octets: usize) -> Vec<u8> {
     let fill = fill_bits(header_octets);
     let bits = fill + septets.len() * 7;
