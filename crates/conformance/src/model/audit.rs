@@ -1,0 +1,143 @@
+//! The books, checkpoints, retention, purging.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use delivery::port::{AuditStore, Books, Checkpoint, PurgeLimits, Purged, StoreError};
+use message::Timestamp;
+use message::event::{Event, TransactionType};
+use message::id::{ClientId, MessageId};
+use message::status::LockState;
+
+use super::{ModelStore, State, first};
+
+#[async_trait]
+impl AuditStore for ModelStore {
+    async fn books(&self, client: ClientId, stale_before: Timestamp) -> Result<Option<Books>, StoreError> {
+        Ok(self.state().books(client, stale_before))
+    }
+
+    async fn write_checkpoint(&self, client: ClientId, checkpoint: Checkpoint) -> Result<(), StoreError> {
+        self.transact(|state, _| {
+            if let Some(stored) = state.checkpoints.get_mut(&client)
+                && checkpoint.seq > stored.seq
+            {
+                *stored = checkpoint;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn trim_events(&self, client: ClientId, through: i64) -> Result<i64, StoreError> {
+        self.transact(|state, _| {
+            let (Some(head), Some(checkpoint)) =
+                (state.heads.get_mut(&client), state.checkpoints.get(&client))
+            else {
+                return Ok(1);
+            };
+            head.oldest_seq = head.oldest_seq.max(1 + through.min(checkpoint.seq));
+            let oldest = head.oldest_seq;
+            state.events.retain(|(owner, seq), _| *owner != client || *seq >= oldest);
+            Ok(oldest)
+        })
+        .await
+    }
+
+    async fn purge(&self, limits: &PurgeLimits, limit: i64) -> Result<Purged, StoreError> {
+        self.transact(|state, _| {
+            let keys = state.keys.iter().map(|(key, call)| (call.created_at, key.clone()));
+            let keys = oldest(keys, limits.keys_before, limit);
+            for key in &keys {
+                state.keys.remove(key);
+            }
+            let reports = state.reports.iter().map(|(id, row)| (row.stored_at, *id));
+            let reports = oldest(reports, limits.reports_before, limit);
+            let removed: Vec<_> = reports.iter().filter_map(|id| state.reports.remove(id)).collect();
+            let refs = state.refs.iter().map(|(name, row)| (row.created_at, name.clone()));
+            let refs = oldest(refs, limits.refs_before, limit);
+            for name in &refs {
+                state.refs.remove(name);
+            }
+            Ok(Purged {
+                keys: keys.len() as u64,
+                reports: reports.len() as u64,
+                unmatched_reports: removed.iter().filter(|row| !row.is_done).count() as u64,
+                refs: refs.len() as u64,
+            })
+        })
+        .await
+    }
+}
+
+/// The names of the oldest rows that are older than `before`.
+fn oldest<T: Ord>(rows: impl Iterator<Item = (Timestamp, T)>, before: Timestamp, limit: i64) -> Vec<T> {
+    let mut old: Vec<_> = rows.filter(|(at, _)| *at < before).collect();
+    old.sort();
+    first(old.into_iter().map(|(_, name)| name), limit)
+}
+
+impl State {
+    fn books(&self, client: ClientId, stale_before: Timestamp) -> Option<Books> {
+        let (head, checkpoint) = (self.heads.get(&client)?, *self.checkpoints.get(&client)?);
+        let events: Vec<&Event> = self.events_after(client, checkpoint.seq).collect();
+        let mut books = Books {
+            checkpoint,
+            available: head.balance.available(),
+            held: head.balance.held(),
+            last_seq: head.last_seq,
+            event_count: events.len() as i64,
+            first_event_seq: events.first().map_or(0, |event| event.seq),
+            last_event_seq: events.last().map_or(0, |event| event.seq),
+            ..Books::default()
+        };
+        self.add_events(&mut books, &events);
+        self.add_locks(&mut books, client, stale_before);
+        Some(books)
+    }
+
+    fn add_events(&self, books: &mut Books, events: &[&Event]) {
+        let from = books.checkpoint;
+        let mut resolutions: BTreeMap<Option<MessageId>, u32> = BTreeMap::new();
+        for event in events {
+            if let Some(transaction) = &event.transaction {
+                books.available_delta += transaction.available_delta;
+                books.held_delta += transaction.held_delta;
+                match transaction.kind {
+                    TransactionType::TopUp => {}
+                    TransactionType::Hold => {
+                        let is_locked = self.has_lock(event, transaction.held_delta);
+                        books.holds_without_lock += i64::from(!is_locked);
+                    }
+                    TransactionType::Capture | TransactionType::Release => {
+                        *resolutions.entry(event.message()).or_default() += 1;
+                    }
+                }
+            }
+            let running = (from.available + books.available_delta, from.held + books.held_delta);
+            let is_broken = (event.available_after, event.held_after) != running;
+            books.broken_running_balances += i64::from(is_broken);
+        }
+        books.double_resolutions = resolutions.values().filter(|count| **count > 1).count() as i64;
+    }
+
+    fn has_lock(&self, hold: &Event, amount: i64) -> bool {
+        let mut locks = self.locks.iter();
+        locks.any(|(key, lock)| {
+            key.client == hold.client && Some(key.id) == hold.message() && lock.amount == amount
+        })
+    }
+
+    fn add_locks(&self, books: &mut Books, client: ClientId, stale_before: Timestamp) {
+        let held =
+            self.locks.iter().filter(|(key, lock)| key.client == client && lock.state == LockState::Held);
+        for (key, lock) in held {
+            let state = &self.states[key];
+            let timer = state.timer_at.filter(|at| self.timers.contains(&(*at, *key)));
+            books.held_locks += 1;
+            books.held_lock_sum += lock.amount;
+            books.final_but_held += i64::from(state.status.is_final());
+            books.overdue += i64::from(timer.is_none_or(|at| at < stale_before));
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Timers: one for each message that still needs a look, and none for any other.
+
+use std::time::Duration;
+
+use delivery::model::{MessageKey, MessageState};
+use delivery::plan::{Plan, StateChange};
+use message::Timestamp;
+use message::report::ReportState;
+use message::status::{LockState, OnUnknown, Status};
+
+use crate::bench::Bench;
+use crate::given::{self, PRICE, REPORT_TIMEOUT, RESEND_AFTER, VALIDITY};
+use crate::verbs::{ALL, LEASE, rejected, unknown, write};
+
+pub async fn a_timer_is_due_from_its_time_on(bench: Bench) {
+    let client = bench.client().await;
+    let key = bench.send(client).await;
+    let at = bench.message(key).await.state.timer_at.unwrap();
+    assert_eq!(bench.due().await, []);
+    bench.clock.set(at - Duration::from_micros(1));
+    assert_eq!(bench.due().await, []);
+    bench.clock.set(at);
+    assert_eq!(bench.due().await, [key]);
+    assert_eq!(bench.other.due_timers(ALL).await.unwrap(), [key]);
+}
+
+pub async fn due_timers_come_earliest_first_and_no_more_than_asked(bench: Bench) {
+    let client = bench.client().await;
+    let keys = bench.send_many(client, 5).await;
+    for (index, key) in keys.iter().enumerate() {
+        let at = bench.clock.now() + Duration::from_secs([50, 20, 40, 10, 30][index]);
+        move_timer(&bench, *key, Some(at)).await;
+    }
+    bench.clock.advance(Duration::from_secs(45));
+    let expected = [keys[3], keys[1], keys[4], keys[2]];
+    assert_eq!(bench.due().await, expected);
+    assert_eq!(bench.store.due_timers(2).await.unwrap(), expected[..2]);
+    assert_eq!(bench.store.due_timers(0).await.unwrap(), []);
+}
+
+pub async fn a_moved_timer_fires_at_its_new_time_only(bench: Bench) {
+    let client = bench.client().await;
+    let key = bench.send(client).await;
+    for seconds in [500, 30] {
+        move_timer(&bench, key, Some(bench.clock.now() + Duration::from_secs(seconds))).await;
+    }
+    bench.clock.advance(Duration::from_secs(29));
+    assert_eq!(bench.due().await, []);
+    bench.clock.advance(Duration::from_secs(1_000));
+    assert_eq!(bench.due().await, [key], "once");
+    move_timer(&bench, key, None).await;
+    assert_eq!(bench.due().await, []);
+    move_timer(&bench, key, Some(bench.clock.now())).await;
+    assert_eq!(bench.due().await, [key]);
+}
+
+pub async fn messages_that_share_a_time_have_a_timer_each(bench: Bench) {
+    let clients = [bench.client().await, bench.client().await];
+    let mut keys = bench.send_many(clients[0], 3).await;
+    keys.extend(bench.send_many(clients[1], 3).await);
+    bench.clock.advance(Duration::from_secs(10));
+    let mut due = bench.due().await;
+    due.sort();
+    keys.sort();
+    assert_eq!(due, keys);
+    move_timer(&bench, keys[0], None).await;
+    assert_eq!(bench.due().await.len(), 5);
+}
+
+pub async fn every_status_has_the_one_timer_that_its_state_names(bench: Bench) {
+    let client = bench.client().await;
+    let mut keys = bench.send_many(client, 6).await;
+    let claimed = bench.claim(&keys[..4]).await;
+    let outcomes = [crate::verbs::accepted("ref-1"), rejected(false), unknown(), rejected(true)];
+    for (claimed, outcome) in claimed.iter().zip(outcomes) {
+        bench.outcome(claimed, outcome).await;
+    }
+    bench.claim_one(keys[4]).await;
+    bench.clock.advance(Duration::from_secs(1_000 * 24 * 3_600));
+    let mut expected = Vec::new();
+    keys.sort();
+    for key in &keys {
+        let state = bench.message(*key).await.state;
+        assert_eq!(state.timer_at.is_some(), !state.status.is_final() || state.lock == LockState::Held);
+        expected.extend(state.timer_at.map(|at| (at, *key)));
+    }
+    expected.sort();
+    assert_eq!(bench.due().await, expected.iter().map(|(_, key)| *key).collect::<Vec<_>>());
+    assert_eq!(expected.len(), 5);
+}
+
+pub async fn no_timer_is_left_when_all_is_final(bench: Bench) {
+    let client = bench.client().await;
+    let delivered = bench.sent(client, "ref-1").await;
+    bench.store_reports(&[given::report("ref-1", ReportState::Delivered)]).await;
+    bench.apply_reports().await;
+    let unreported = bench.sent(client, "ref-2").await;
+    let expired = bench.send(client).await;
+    let lost = bench.send(client).await;
+    bench.claim_one(lost).await;
+    let mut prepared = given::prepared(client);
+    prepared.on_unknown = OnUnknown::Resend;
+    let resent = bench.accept(&[given::submission(prepared, bench.entropy())]).await[0].record.key;
+    let claimed = bench.claim_one(resent).await;
+    bench.outcome(&claimed, unknown()).await;
+    for step in [LEASE, RESEND_AFTER, VALIDITY, REPORT_TIMEOUT, REPORT_TIMEOUT] {
+        bench.clock.advance(step);
+        bench.sweep().await;
+        bench.sweep().await;
+    }
+    bench.clock.advance(Duration::from_secs(1_000 * 24 * 3_600));
+    assert_eq!(bench.due().await, []);
+    for (key, status, lock) in [
+        (delivered, Status::Delivered, LockState::Captured),
+        (unreported, Status::Sent, LockState::Captured),
+        (expired, Status::Expired, LockState::Released),
+        (lost, Status::Unknown, LockState::Captured),
+        (resent, Status::Unknown, LockState::Captured),
+    ] {
+        let state = bench.message(key).await.state;
+        assert_eq!((state.status, state.lock), (status, lock));
+    }
+    assert_eq!(bench.balance(client).await, (100_000_000 - 4 * PRICE, 0), "the expired one is free");
+    bench.assert_sound(client).await;
+}
+
+pub async fn a_sweep_offers_what_is_due_and_waits_longer_each_time(bench: Bench) {
+    let client = bench.client().await;
+    let key = bench.send(client).await;
+    let mut gaps = Vec::new();
+    for _ in 0..4 {
+        let at = bench.message(key).await.state.timer_at.unwrap();
+        gaps.push(at.since(bench.clock.now()));
+        bench.clock.set(at);
+        assert_eq!(bench.sweep().await, 1);
+        assert_eq!(bench.sweep().await, 0);
+        assert_eq!(bench.queue.drain(), [key]);
+    }
+    assert!(gaps.is_sorted() && gaps[3] > gaps[0], "{gaps:?}");
+    assert_eq!(bench.events(client).await.len(), 2, "an offer is no event");
+}
+
+pub async fn the_backlog_is_what_could_be_claimed_now(bench: Bench) {
+    let client = bench.client().await;
+    let keys = bench.send_many(client, 6).await;
+    bench.claim_one(keys[0]).await;
+    let claimed = bench.claim_one(keys[1]).await;
+    bench.outcome(&claimed, rejected(false)).await;
+    let claimed = bench.claim_one(keys[2]).await;
+    bench.outcome(&claimed, rejected(true)).await;
+    assert_eq!(backlog(&bench).await, keys[3..], "their timers lie ahead, but they are due");
+    let due = bench.message(keys[1]).await.state.due_at.unwrap();
+    bench.clock.set(due);
+    let mut all = backlog(&bench).await;
+    all.sort();
+    assert_eq!(all, [&keys[1..2], &keys[3..]].concat());
+}
+
+pub async fn the_backlog_is_read_in_pages_without_a_repeat_or_a_gap(bench: Bench) {
+    let clients = [bench.client().await, bench.client().await];
+    let mut keys = Vec::new();
+    for (seconds, client) in [(0, clients[1]), (0, clients[0]), (7, clients[1])] {
+        bench.clock.advance(Duration::from_secs(seconds));
+        keys.extend(bench.send_many(client, 5).await);
+    }
+    let mut expected: Vec<(Timestamp, MessageKey)> = Vec::new();
+    for key in keys {
+        expected.push((bench.message(key).await.state.timer_at.unwrap(), key));
+    }
+    expected.sort();
+    for page_size in [1, 4, 100] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = bench.store.backlog(after, page_size).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            found.extend(page);
+        }
+        assert_eq!(found, expected);
+    }
+}
+
+async fn backlog(bench: &Bench) -> Vec<MessageKey> {
+    let page = bench.store.backlog(None, ALL).await.unwrap();
+    page.into_iter().map(|(_, key)| key).collect()
+}
+
+async fn move_timer(bench: &Bench, key: MessageKey, to: Option<Timestamp>) {
+    let before = bench.message(key).await.state;
+    let change = StateChange {
+        key,
+        fence_before: before.fence,
+        timer_before: before.timer_at,
+        resolves_lock: false,
+        state: MessageState { timer_at: to, ..before },
+    };
+    write(bench.store.as_ref(), &[key.client], &Plan { states: vec![change], ..Plan::default() })
+        .await
+        .unwrap();
+}

@@ -1,0 +1,166 @@
+//! Reads: the client's own rows, in order, by pages; another's never.
+
+use std::collections::BTreeMap;
+
+use delivery::model::{IdempotencyKey, KeyKind, MessageKey};
+use delivery::port::{EventPage, TransactionFilter};
+use message::event::{Event, TransactionType};
+use message::id::{ClientId, MessageId};
+use message::report::ReportState;
+
+use crate::bench::Bench;
+use crate::given;
+use crate::verbs::{ALL, accepted, rejected};
+
+pub async fn another_clients_rows_read_as_absent(bench: Bench) {
+    let (owner, foreign) = (bench.client().await, bench.client().await);
+    let accepted =
+        bench.accept(&[given::submission(given::keyed(owner, "key", "hello"), bench.entropy())]).await;
+    let id = accepted[0].record.key.id;
+    let nobody = ClientId::new(bench.clock.now(), bench.entropy());
+    let store = &bench.store;
+    for stranger in [foreign, nobody] {
+        assert_eq!(store.message(stranger, id).await.unwrap(), None);
+        assert_eq!(store.messages(stranger, None, ALL).await.unwrap(), []);
+        assert_eq!(store.history(stranger, id).await.unwrap(), []);
+        let filter = TransactionFilter { kinds: Vec::new(), message: Some(id) };
+        assert_eq!(store.transactions(stranger, &filter, i64::MAX, ALL).await.unwrap(), []);
+        let key = IdempotencyKey { client: stranger, kind: KeyKind::Send, key: "key".into() };
+        assert_eq!(store.remembered(&key).await.unwrap(), None);
+        assert!(bench.claim(&[MessageKey { client: stranger, id }]).await.is_empty());
+        let log = store.events(stranger, 0, ALL).await.unwrap();
+        assert!(log.events.iter().all(|event| event.client == stranger && event.message().is_none()));
+    }
+    assert_eq!(store.client(nobody).await.unwrap(), None);
+    assert_eq!(
+        store.events(nobody, 0, ALL).await.unwrap(),
+        EventPage { events: Vec::new(), last_seq: 0, oldest_seq: 1 }
+    );
+    assert_eq!(store.last_seqs(&[nobody]).await.unwrap(), []);
+    let filter = TransactionFilter::default();
+    assert_eq!(store.transactions(nobody, &filter, i64::MAX, ALL).await.unwrap(), []);
+    assert_eq!(store.books(nobody, bench.clock.now()).await.unwrap(), None);
+}
+
+pub async fn messages_are_listed_newest_first_by_pages(bench: Bench) {
+    let client = bench.client().await;
+    bench.send(bench.client().await).await;
+    let mut keys = Vec::new();
+    for _ in 0..7 {
+        bench.clock.advance(std::time::Duration::from_millis(1));
+        keys.push(bench.send(client).await);
+    }
+    keys.reverse();
+    let all = bench.store.messages(client, None, ALL).await.unwrap();
+    assert_eq!(all.iter().map(|message| message.record.key).collect::<Vec<_>>(), keys);
+    for message in &all {
+        assert_eq!(bench.store.message(client, message.record.key.id).await.unwrap().as_ref(), Some(message));
+    }
+    let (mut paged, mut before) = (Vec::new(), None);
+    loop {
+        let page = bench.store.messages(client, before, 3).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 3);
+        before = Some(last.record.key.id);
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
+    let all_before = bench.store.messages(client, Some(keys[6].id), ALL).await.unwrap();
+    assert_eq!(all_before, [], "nothing is older than the first");
+}
+
+pub async fn events_are_read_after_a_position_with_the_ends_of_the_log(bench: Bench) {
+    let client = bench.client().await;
+    bench.send_many(client, 9).await;
+    let all = bench.events(client).await;
+    assert_eq!(all.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
+    for (after, limit) in
+        [(0, 3), (3, 100), (9, 1), (10, 5), (11, 5), (i64::MAX, 5), (0, 0), (4, 0), (0, i64::MAX)]
+    {
+        let page = bench.store.events(client, after, limit).await.unwrap();
+        let expected: Vec<Event> = all
+            .iter()
+            .filter(|event| event.seq > after)
+            .take(usize::try_from(limit).unwrap())
+            .cloned()
+            .collect();
+        assert_eq!(
+            page,
+            EventPage { events: expected, last_seq: 10, oldest_seq: 1 },
+            "after {after} of {limit}"
+        );
+    }
+}
+
+pub async fn a_history_is_one_messages_chain_of_events(bench: Bench) {
+    let client = bench.client().await;
+    let keys = bench.send_many(client, 3).await;
+    let claimed: BTreeMap<_, _> =
+        bench.claim(&keys).await.into_iter().map(|claimed| (claimed.record.key, claimed)).collect();
+    bench.outcome(&claimed[&keys[1]], rejected(false)).await;
+    bench.outcome(&claimed[&keys[0]], accepted("ref-0")).await;
+    bench.outcome(&claimed[&keys[2]], accepted("ref-2")).await;
+    bench.store_reports(&[given::report("ref-0", ReportState::Delivered)]).await;
+    bench.apply_reports().await;
+    let log = bench.events(client).await;
+    for key in keys {
+        let history = bench.store.history(client, key.id).await.unwrap();
+        let expected: Vec<Event> =
+            log.iter().filter(|event| event.message() == Some(key.id)).cloned().collect();
+        assert_eq!(history, expected);
+        let mut previous = 0;
+        for event in &history {
+            assert_eq!(event.previous_seq, previous);
+            previous = event.seq;
+        }
+        assert_eq!(previous, bench.message(key).await.state.last_event_seq);
+    }
+    let nothing = MessageId::new(bench.clock.now(), bench.entropy());
+    assert_eq!(bench.store.history(client, nothing).await.unwrap(), []);
+}
+
+pub async fn transactions_are_filtered_newest_first(bench: Bench) {
+    let client = bench.client().await;
+    let failed = bench.send(client).await;
+    let claimed = bench.claim_one(failed).await;
+    bench.outcome(&claimed, rejected(true)).await;
+    bench.sent(client, "ref-1").await;
+    bench.store_reports(&[given::report("ref-1", ReportState::Delivered)]).await;
+    bench.apply_reports().await;
+    bench.top_up(client, 5, "second").await;
+    let mut moving: Vec<Event> = bench.events(client).await;
+    moving.retain(|event| event.transaction.is_some());
+    moving.reverse();
+    let kinds = |event: &Event| event.transaction.as_ref().unwrap().kind;
+    use TransactionType::{Capture, Hold, Release, TopUp};
+    assert_eq!(moving.iter().map(kinds).collect::<Vec<_>>(), [TopUp, Capture, Hold, Release, Hold, TopUp]);
+    for wanted in [vec![], vec![TopUp], vec![Hold, Release], vec![Capture], TransactionType::ALL.to_vec()] {
+        for message in [None, Some(failed.id)] {
+            for before in [i64::MAX, moving[1].seq, moving[3].seq, 1] {
+                for limit in [ALL, 2, 0] {
+                    let filter = TransactionFilter { kinds: wanted.clone(), message };
+                    let expected: Vec<Event> = moving
+                        .iter()
+                        .filter(|event| wanted.is_empty() || wanted.contains(&kinds(event)))
+                        .filter(|event| message.is_none() || event.message() == message)
+                        .filter(|event| event.seq < before)
+                        .take(usize::try_from(limit).unwrap())
+                        .cloned()
+                        .collect();
+                    let found = bench.store.transactions(client, &filter, before, limit).await.unwrap();
+                    assert_eq!(found, expected, "{filter:?} before {before}, at most {limit}");
+                }
+            }
+        }
+    }
+}
+
+pub async fn the_newest_seqs_are_those_of_the_clients_asked_for(bench: Bench) {
+    let clients = [bench.client().await, bench.client_with(0, |_| {}).await, bench.client().await];
+    bench.send_many(clients[2], 4).await;
+    let nobody = ClientId::new(bench.clock.now(), bench.entropy());
+    let found = bench.store.last_seqs(&[clients[2], nobody, clients[1]]).await.unwrap();
+    let found: BTreeMap<_, _> = found.into_iter().collect();
+    assert_eq!(found, [(clients[2], 5), (clients[1], 0)].into());
+    assert_eq!(bench.store.last_seqs(&[]).await.unwrap(), []);
+}

@@ -1,0 +1,243 @@
+//! The lists of claims, and the macros that make a test of each.
+
+/// Makes one test of each claim on a store. Give it the [`StoreFixture`](crate::StoreFixture).
+#[macro_export]
+macro_rules! store_suite {
+    ($fixture:ty) => {
+        #[test]
+        fn the_store_does_what_the_model_does() {
+            $crate::machine::run::<$fixture>();
+        }
+
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), accept in store::accept:
+            a_plan_is_visible_after_its_commit_only,
+            a_transaction_dropped_before_its_commit_leaves_nothing,
+            a_transaction_dropped_at_any_step_lets_the_next_one_in,
+            what_does_not_exist_is_absent_from_a_load,
+            an_empty_load_tells_the_time,
+            a_load_reads_what_was_written,
+            a_key_that_is_written_again_is_replaced,
+            keys_differ_by_client_kind_and_each_character,
+            one_refused_row_refuses_the_whole_plan,
+            a_seq_is_given_once,
+            a_negative_balance_is_refused,
+            a_message_without_a_part_is_refused,
+            an_empty_plan_changes_nothing,
+            a_transaction_writes_as_many_messages_as_a_batch_holds,
+            heads_hold_the_largest_amounts,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), claim in store::claim:
+            a_claim_takes_a_due_message_and_moves_its_fence,
+            only_queued_and_failed_temp_messages_can_be_claimed,
+            a_message_is_claimed_from_its_due_time_until_its_validity_ends,
+            a_claim_leaves_out_what_it_cannot_take,
+            a_claimed_message_comes_with_its_whole_content,
+            many_workers_claim_each_message_once,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), outcome in store::outcome:
+            a_change_with_a_wrong_fence_is_a_conflict_and_writes_nothing,
+            a_lock_leaves_held_once,
+            a_claim_in_between_makes_the_write_a_conflict,
+            an_accepted_attempt_is_announced_and_held_until_it_is_delivered,
+            money_moves_by_the_clients_policy,
+            outcomes_of_many_messages_are_one_transaction,
+            an_outcome_after_the_lease_is_void,
+            an_unknown_outcome_is_resent_only_if_the_client_asked_for_it,
+            a_message_that_fails_to_the_end_is_a_dead_letter_and_costs_nothing,
+            a_load_sees_what_the_claim_wrote,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), reports in store::reports:
+            a_report_is_stored_once,
+            reports_that_differ_in_any_name_are_different,
+            a_report_reads_back_as_it_was_stored,
+            a_report_waits_until_its_reference_is_bound,
+            a_report_after_its_binding_is_pending_at_once,
+            references_of_parts_name_their_part,
+            an_echo_of_our_reference_needs_no_binding_and_is_believed_first,
+            the_newest_binding_of_a_reference_wins,
+            a_binding_is_not_seen_before_its_commit,
+            references_belong_to_one_provider,
+            pending_reports_come_in_order_and_by_pages,
+            a_report_that_is_dealt_with_is_not_pending,
+            a_stored_duplicate_does_not_wake_a_report_that_is_dealt_with,
+            an_unmatched_report_stays,
+            a_report_is_applied_once_by_racing_appliers,
+            a_report_that_races_its_submit_is_applied_by_whoever_is_second,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), timers in store::timers:
+            a_timer_is_due_from_its_time_on,
+            due_timers_come_earliest_first_and_no_more_than_asked,
+            a_moved_timer_fires_at_its_new_time_only,
+            messages_that_share_a_time_have_a_timer_each,
+            every_status_has_the_one_timer_that_its_state_names,
+            no_timer_is_left_when_all_is_final,
+            a_sweep_offers_what_is_due_and_waits_longer_each_time,
+            the_backlog_is_what_could_be_claimed_now,
+            the_backlog_is_read_in_pages_without_a_repeat_or_a_gap,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), view in store::view:
+            another_clients_rows_read_as_absent,
+            messages_are_listed_newest_first_by_pages,
+            events_are_read_after_a_position_with_the_ends_of_the_log,
+            a_history_is_one_messages_chain_of_events,
+            transactions_are_filtered_newest_first,
+            the_newest_seqs_are_those_of_the_clients_asked_for,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), admin in store::admin:
+            a_new_client_has_an_empty_log_and_no_credit,
+            a_client_is_made_once,
+            clients_are_listed_ascending_by_pages,
+            a_clients_state_is_set_with_its_reason,
+            an_api_key_reads_back_and_is_made_once,
+            a_key_is_revoked_once,
+            rates_are_inserted_or_replaced,
+            a_secret_is_the_same_for_every_caller,
+            the_log_has_one_epoch,
+            time_never_goes_back,
+            a_store_that_answers_says_so,
+        }
+        mod unmigrated {
+            use super::*;
+            $crate::claims! {
+            <$fixture as bench::StoreFixture>::empty, (flavor = "multi_thread", worker_threads = 4), admin in store::admin:
+                several_nodes_migrate_at_once_and_again,
+            }
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), audit in store::audit:
+            the_books_are_clean_after_real_use,
+            the_books_go_on_from_a_checkpoint,
+            a_head_that_left_the_log_shows,
+            a_gap_in_the_log_shows,
+            a_balance_that_does_not_follow_from_the_one_before_shows,
+            a_final_message_that_still_holds_credit_shows,
+            a_lock_that_was_resolved_without_an_event_shows,
+            a_hold_without_a_lock_of_its_amount_shows,
+            credit_that_is_resolved_twice_shows,
+            open_messages_past_their_limits_are_counted,
+            one_clients_damage_is_not_anothers,
+            a_checkpoint_never_goes_back,
+            events_are_trimmed_up_to_the_checkpoint_and_no_further,
+            old_rows_are_purged_and_young_ones_stay,
+            a_lease_in_flight_is_not_late,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), round_trip in store::round_trip:
+            every_field_of_a_client_reads_back,
+            every_field_of_a_message_reads_back,
+            every_field_of_a_state_reads_back,
+            every_state_of_a_lock_reads_back,
+            every_field_of_an_event_reads_back,
+            every_field_of_a_remembered_call_reads_back,
+            a_message_dies_once,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), concurrency in store::concurrency:
+            a_second_transaction_on_a_client_waits_and_sees_what_the_first_wrote,
+            a_reader_does_not_wait_for_a_writer,
+            many_writers_of_one_client_lose_no_update_and_leave_no_gap,
+            writers_of_overlapping_clients_neither_block_each_other_for_ever_nor_mix,
+            a_log_is_read_without_a_gap_while_it_grows,
+            a_message_is_claimed_or_expired_never_both,
+            an_outcome_and_a_timer_that_meet_move_the_money_once,
+            a_trim_and_a_growing_log_do_not_undo_each_other,
+            a_suspension_is_not_undone_by_a_transaction_that_was_open,
+            batches_of_two_nodes_for_one_key_make_one_message,
+            messages_of_one_client_are_locked_without_deadlock,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), use_case in store::use_case:
+            racing_duplicates_make_one_message_and_one_receipt,
+            credit_for_a_hundred_accepts_exactly_a_hundred,
+            a_poison_item_fails_alone,
+            a_replay_is_the_first_answer_whatever_became_of_the_message,
+            a_key_may_be_used_again_after_its_day,
+            what_is_refused_leaves_its_key_free,
+            racing_top_ups_of_one_key_are_booked_once,
+        }
+    };
+}
+
+/// Makes one test of each claim on a queue. Give it the [`QueueFixture`](crate::queue::QueueFixture).
+#[macro_export]
+macro_rules! queue_suite {
+    ($fixture:ty) => {
+        $crate::claims! {
+            <$fixture as queue::QueueFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), queue in queue:
+            what_is_offered_is_taken,
+            a_taker_waits_for_an_offer,
+            no_more_is_taken_than_asked_for,
+            a_lane_carries_its_own_ids_only,
+            a_dropped_ticket_comes_back_to_somebody,
+            a_ticket_that_is_done_does_not_come_back,
+            a_held_ticket_is_nobody_elses,
+            a_dropped_wait_takes_nothing,
+            an_id_that_is_offered_again_is_given_once_or_once_an_offer,
+            many_takers_share_what_is_offered,
+        }
+    };
+}
+
+/// Makes one test of each claim on a bell. Give it the [`BellFixture`](crate::bell::BellFixture).
+#[macro_export]
+macro_rules! bell_suite {
+    ($fixture:ty) => {
+        $crate::claims! {
+            <$fixture as bell::BellFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), bell in bell:
+            a_ring_wakes_a_waiter,
+            a_bell_that_is_not_rung_is_silent,
+            a_dropped_wait_does_not_deafen_the_next,
+            merged_rings_tell_the_newest_seq,
+            many_ringers_are_all_heard,
+        }
+    };
+}
+
+/// Makes one test of each claim on a limiter. Give it the [`LimiterFixture`](crate::limiter::LimiterFixture).
+#[macro_export]
+macro_rules! limiter_suite {
+    ($fixture:ty) => {
+        $crate::claims! {
+            <$fixture as limiter::LimiterFixture>::fresh, (start_paused = true), limiter in limiter:
+            a_new_bucket_gives_its_burst_and_then_says_when,
+            all_of_a_message_is_taken_or_none,
+            clients_have_buckets_of_their_own,
+            a_bucket_fills_at_its_rate_up_to_its_burst,
+            a_message_larger_than_the_bucket_passes_when_it_is_full,
+            what_is_given_back_can_be_taken_again_but_no_more,
+            new_settings_hold_from_the_next_call_on,
+            racing_callers_get_the_burst_and_no_more,
+        }
+    };
+}
+
+/// One test for each claim named, in a module of its own.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! claims {
+    (
+        <$fixture:ty as $($trait:ident)::+>::$make:ident, $runtime:tt, $module:ident in $($path:ident)::+:
+        $($claim:ident,)+
+    ) => {
+        mod $module {
+            use $crate::$($path)::+ as claims;
+            use $crate::$($trait)::+ as Fixture;
+
+            use super::*;
+
+            $(
+                #[tokio::test $runtime]
+                async fn $claim() {
+                    claims::$claim(<$fixture as Fixture>::$make().await).await;
+                }
+            )+
+        }
+    };
+}
