@@ -102,7 +102,8 @@ async fn find_method(channel: Channel, service: &str, method: &str) -> anyhow::R
         _ => bail!("the server's reflection answers something else"),
     };
     let pool = with_imports(client, files).await?;
-    let service = pool.get_service_by_name(service).with_context(|| format!("there is no service {service}"))?;
+    let service =
+        pool.get_service_by_name(service).with_context(|| format!("there is no service {service}"))?;
     let found = service.methods().find(|found| found.name() == method);
     found.with_context(|| {
         let names: Vec<String> = service.methods().map(|method| method.name().to_owned()).collect();
@@ -195,7 +196,9 @@ mod tests {
     #[test]
     fn a_short_name_means_our_package() {
         let expected = Ok(("herald.v1.BillingService".to_owned(), "GetBalance".to_owned()));
-        for name in ["BillingService/GetBalance", "herald.v1.BillingService/GetBalance", "BillingService.GetBalance"] {
+        for name in
+            ["BillingService/GetBalance", "herald.v1.BillingService/GetBalance", "BillingService.GetBalance"]
+        {
             assert_eq!(split_name(name).map_err(|error| error.to_string()), expected, "{name}");
         }
         assert!(split_name("GetBalance").is_err());

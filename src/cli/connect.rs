@@ -12,25 +12,32 @@ use crate::secrets;
 
 /// Where `herald dev` leaves its keys.
 const DEV_FOLDER: &str = ".herald";
+/// Keeps these flags apart from those of a command.
+const HEADING: &str = "Server and output";
+/// Attempts of a call: somebody waits, so a server that is not there is told within about a second.
+const ATTEMPTS: u32 = 5;
+/// How long the first frame of a stream may take.
+const FIRST_FRAME: Duration = Duration::from_secs(5);
 
 /// Flags of every command that talks to a server.
 #[derive(clap::Args)]
 pub struct Global {
     /// The server, HOST:PORT.
-    #[arg(long, global = true, env = "HERALD_ADDRESS", default_value = "127.0.0.1:7670")]
+    #[arg(long, global = true, help_heading = HEADING, env = "HERALD_ADDRESS", default_value = "127.0.0.1:7670")]
     pub address: String,
     /// The file with the API key; else HERALD_API_KEY, else .herald/client.key (.herald/admin.key where an
     /// operator key is needed).
-    #[arg(long, global = true, env = "HERALD_API_KEY_FILE")]
+    #[arg(long, global = true, help_heading = HEADING, env = "HERALD_API_KEY_FILE")]
     pub api_key_file: Option<PathBuf>,
     /// The client that an operator key acts for.
-    #[arg(long = "client", global = true, env = "HERALD_CLIENT_ID", value_name = "ID")]
+    #[arg(long = "client", global = true, help_heading = HEADING, env = "HERALD_CLIENT_ID", value_name = "ID")]
     pub client_id: Option<String>,
     /// How results are printed.
-    #[arg(long, short, global = true, value_enum, default_value = "table")]
+    #[arg(long, short, global = true, help_heading = HEADING, value_enum, default_value = "table")]
     pub output: Output,
     /// How long a call may take, in seconds.
-    #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, global = true, help_heading = HEADING, default_value_t = 30, value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
 }
 
@@ -57,7 +64,13 @@ impl Global {
         let mut config = herald_sdk::Config::new(self.url(), key);
         config.timeout = Duration::from_secs(self.timeout);
         config.client_id.clone_from(&self.client_id);
+        config.retry.max_attempts = ATTEMPTS;
         Ok(herald_sdk::Client::connect_lazy(config)?)
+    }
+
+    /// How long to wait for a stream's first frame.
+    pub fn patience(&self) -> Duration {
+        FIRST_FRAME.min(Duration::from_secs(self.timeout))
     }
 
     /// A bare channel, for calls that are known by reflection only.
@@ -70,7 +83,10 @@ impl Global {
     /// Adds the key, and whom it acts for.
     pub fn authorize(&self, metadata: &mut MetadataMap) -> Result<(), Failed> {
         let key = self.api_key("client.key")?;
-        metadata.insert("x-api-key", key.parse().map_err(|_| anyhow!("the API key has characters that no key has"))?);
+        metadata.insert(
+            "x-api-key",
+            key.parse().map_err(|_| anyhow!("the API key has characters that no key has"))?,
+        );
         if let Some(client) = &self.client_id {
             let client = client.parse().map_err(|_| anyhow!("--client is not an id"))?;
             metadata.insert("herald-client-id", client);
@@ -78,11 +94,11 @@ impl Global {
         Ok(())
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         if self.address.contains("://") { self.address.clone() } else { format!("http://{}", self.address) }
     }
 
-    fn api_key(&self, dev_file: &str) -> Result<String, Failed> {
+    pub fn api_key(&self, dev_file: &str) -> Result<String, Failed> {
         if let Some(file) = &self.api_key_file {
             return Ok(secrets::read(file)?);
         }

@@ -21,7 +21,9 @@ impl Failed {
 
     /// Prints why, with the causes, and gives the exit code.
     pub fn tell(self) -> ExitCode {
-        eprintln!("error: {:#}", self.error);
+        if self.code != 0 {
+            eprintln!("error: {:#}", self.error);
+        }
         ExitCode::from(self.code)
     }
 }
@@ -34,13 +36,20 @@ impl From<anyhow::Error> for Failed {
 
 impl From<std::io::Error> for Failed {
     fn from(error: std::io::Error) -> Self {
-        Self::new(1, error.into())
+        // The reader has seen enough, as in `| head`.
+        let code = u8::from(error.kind() != std::io::ErrorKind::BrokenPipe);
+        Self::new(code, error.into())
     }
 }
 
 impl From<herald_sdk::Error> for Failed {
     fn from(error: herald_sdk::Error) -> Self {
-        Self::new(code_of(error.code()), error.into())
+        let code = error.code();
+        // A server that answers gives a reason.
+        let is_unreachable = code == tonic::Code::Unavailable && error.reason_name().is_empty();
+        let error = anyhow::Error::from(error);
+        let hint = "is the server running, and is this its address (--address, HERALD_ADDRESS)?";
+        Self::new(code_of(code), if is_unreachable { anyhow::anyhow!("{error}; {hint}") } else { error })
     }
 }
 

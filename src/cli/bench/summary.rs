@@ -1,0 +1,165 @@
+//! The result of a measurement, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::bare::Bare;
+use super::deliveries::Deliveries;
+use super::load::Outcome;
+use super::usage::Usage;
+use super::{Args, output};
+
+/// What was measured, and how.
+#[derive(Serialize)]
+pub struct Summary {
+    /// `closed`: callers wait for answers. `open`: messages are due at fixed times.
+    pub r#loop: &'static str,
+    /// Of the open loop.
+    pub rate: Option<u32>,
+    pub duration_seconds: f64,
+    pub connections: u32,
+    pub concurrency: u32,
+    pub accepted: u64,
+    /// With the warm-up and the last answers.
+    pub accepted_in_all: u64,
+    pub accepted_per_second: f64,
+    /// From when a message was due to its receipt.
+    pub accept_latency: Latency,
+    pub errors: BTreeMap<String, u64>,
+    /// Due, but every caller was busy.
+    pub unsent: u64,
+    pub delivered_per_second: f64,
+    /// From the receipt to the report of DELIVERED.
+    pub delivery_latency: Latency,
+    /// Every final report of the run.
+    pub ended: BTreeMap<&'static str, u64>,
+    /// Accepted messages without a final report.
+    pub open: u64,
+    /// How long the last reports took after the load ended.
+    pub drain_seconds: f64,
+    pub server: Server,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bare_sqlite: Option<Bare>,
+}
+
+/// In milliseconds.
+#[derive(Serialize)]
+pub struct Latency {
+    pub p50: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+/// What the embedded server spent. Null where it is not known.
+#[derive(Serialize)]
+pub struct Server {
+    /// For accepting and delivering one message.
+    pub cpu_micros_per_message: Option<f64>,
+    pub disk_bytes_per_message: Option<f64>,
+    pub accept_batch: Option<f64>,
+}
+
+impl Summary {
+    pub(super) fn new(
+        args: &Args,
+        outcome: &Outcome,
+        deliveries: &Deliveries,
+        drained: Duration,
+        usage: Usage,
+    ) -> Self {
+        let totals = deliveries.totals();
+        let seconds = args.duration.as_secs_f64();
+        let per_message = |spent: f64| spent / outcome.accepted.max(1) as f64;
+        Self {
+            r#loop: if args.rate.is_some() { "open" } else { "closed" },
+            rate: args.rate,
+            duration_seconds: seconds,
+            connections: args.connections,
+            concurrency: args.concurrency,
+            accepted: outcome.accepted,
+            accepted_in_all: outcome.accepted_in_all(),
+            accepted_per_second: outcome.accepted as f64 / seconds,
+            accept_latency: Latency::of(&outcome.latency),
+            errors: outcome.errors.clone(),
+            unsent: outcome.unsent,
+            delivered_per_second: totals.delivered as f64 / seconds,
+            delivery_latency: Latency::of(&totals.latency),
+            ended: totals.by_status,
+            open: deliveries.open(),
+            drain_seconds: drained.as_secs_f64(),
+            server: Server {
+                cpu_micros_per_message: usage.cpu_seconds.map(|spent| per_message(spent * 1e6)),
+                disk_bytes_per_message: usage.disk_bytes.map(|spent| per_message(spent as f64)),
+                accept_batch: usage.accept_batch,
+            },
+            bare_sqlite: None,
+        }
+    }
+
+    /// For a person.
+    pub fn table(&self) -> String {
+        let counts = |counts: Vec<(&str, u64)>| {
+            counts.into_iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+        };
+        let errors: Vec<_> = self.errors.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        let ended: Vec<_> = self.ended.iter().map(|(name, count)| (*name, *count)).collect();
+        let pace = match self.rate {
+            Some(rate) => format!("open loop, {rate} messages/s due, at most {} in flight", self.concurrency),
+            None => format!("closed loop, {} callers", self.concurrency),
+        };
+        let number =
+            |number: Option<f64>, unit: &str| number.map(|it| format!("{it:.0}{unit}")).unwrap_or_default();
+        let compare =
+            |ours: f64, bare: f64| format!("{bare:.0} messages/s; Herald does {:.2} of it", ours / bare);
+        let bare = self.bare_sqlite.as_ref();
+        output::facts(&[
+            ("load", format!("{pace}, {} connections, {:.0} s", self.connections, self.duration_seconds)),
+            ("accepted", format!("{:.0}/s", self.accepted_per_second)),
+            ("  latency", self.accept_latency.to_string()),
+            ("  refused", counts(errors)),
+            ("  unsent", if self.unsent > 0 { self.unsent.to_string() } else { String::new() }),
+            ("delivered", format!("{:.0}/s", self.delivered_per_second)),
+            ("  latency", format!("{} from receipt to report", self.delivery_latency)),
+            ("  ended", counts(ended)),
+            ("  open", format!("{} after {:.1} s more", self.open, self.drain_seconds)),
+            ("server", number(self.server.cpu_micros_per_message, " us of CPU per message")),
+            ("  disk", number(self.server.disk_bytes_per_message, " bytes written per message")),
+            ("  batch", number(self.server.accept_batch, " messages per accepting transaction")),
+            (
+                "bare SQLite",
+                bare.map(|bare| format!("{} messages per transaction", bare.batch)).unwrap_or_default(),
+            ),
+            (
+                "  accept",
+                bare.map(|bare| compare(self.accepted_per_second, bare.accept.messages_per_second))
+                    .unwrap_or_default(),
+            ),
+            (
+                "  life",
+                bare.map(|bare| compare(self.delivered_per_second, bare.life.messages_per_second))
+                    .unwrap_or_default(),
+            ),
+        ])
+    }
+}
+
+impl Latency {
+    fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: histogram.max() as f64 / 1_000.0 }
+    }
+}
+
+impl std::fmt::Display for Latency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.1} ms",
+            self.p50, self.p99, self.p999, self.max
+        )
+    }
+}
