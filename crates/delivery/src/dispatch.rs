@@ -18,8 +18,8 @@ use crate::transition::Outcome;
 
 /// The most messages of one claim, and outcomes of one transaction.
 const BATCH: usize = 500;
-/// Of the lease, what must be left for the commit of the outcome when the first byte is sent.
-const LEASE_MARGIN: f64 = 0.25;
+/// Of the lease, what must be left when the first byte is sent: for the provider's answer and the commit of the outcome.
+const LEASE_MARGIN: f64 = 0.5;
 /// Connect failures in a row after which the lane pauses.
 const BREAK_AFTER: u32 = 5;
 /// Longest pause of a lane, and of a store that does not answer.

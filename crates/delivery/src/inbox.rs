@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use message::report::ProviderReport;
 use provider::{Provider, ReportBatch};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::change::{Learned, Mover};
 use crate::dispatch::Backoff;
-use crate::port::StoreError;
+use crate::port::{StoreError, StoredReports};
 
 /// The most reports of one transaction.
 const BATCH: i64 = 500;
@@ -28,7 +29,7 @@ pub async fn receive(
             batch = provider.next_reports() => batch,
         };
         let Some(ReportBatch { reports, stored }) = batch else { return };
-        match mover.store.store_reports(provider.name(), &reports).await {
+        match store_each(&mover, provider.name(), &reports).await {
             Ok(counts) => {
                 metrics::counter!("herald_reports_total", "kind" => "new").increment(counts.new as u64);
                 metrics::counter!("herald_reports_total", "kind" => "duplicate")
@@ -46,6 +47,38 @@ pub async fn receive(
             }
         }
     }
+}
+
+/// Stores the reports; if the store refuses them together, each alone. One that is refused alone is logged and given
+/// up: the provider would deliver it for ever, and its neighbours with it.
+async fn store_each(
+    mover: &Mover,
+    provider: &str,
+    reports: &[ProviderReport],
+) -> Result<StoredReports, StoreError> {
+    match mover.store.store_reports(provider, reports).await {
+        Err(StoreError::Refused(cause)) if reports.len() > 1 => {
+            tracing::warn!(error = %cause, "{} reports were refused, each is tried alone", reports.len());
+        }
+        Err(StoreError::Refused(cause)) => return Ok(give_up(provider, cause.as_ref())),
+        done => return done,
+    }
+    let mut sum = StoredReports::default();
+    for report in reports {
+        let counts = match mover.store.store_reports(provider, std::slice::from_ref(report)).await {
+            Err(StoreError::Refused(cause)) => give_up(provider, cause.as_ref()),
+            done => done?,
+        };
+        sum.new += counts.new;
+        sum.duplicate += counts.duplicate;
+    }
+    Ok(sum)
+}
+
+fn give_up(provider: &str, cause: &(dyn std::error::Error + Send + Sync)) -> StoredReports {
+    metrics::counter!("herald_reports_total", "kind" => "poison").increment(1);
+    tracing::error!(error = %cause, provider, "a report cannot be stored and is given up");
+    StoredReports::default()
 }
 
 /// Applies what waits in the inbox whenever `arrived` says so, until `stop`. The sweeper says so too, for

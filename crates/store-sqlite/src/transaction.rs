@@ -296,12 +296,14 @@ async fn bind_refs(
     if plan.refs.is_empty() {
         return Ok(Written::default());
     }
+    // A reference that is bound again is as young as a new one to the purge.
     let sql = "-- bind references
         INSERT INTO provider_refs (provider, reference, client_id, message_id, attempt, part, reported, created_at)
         SELECT value ->> 0, value ->> 1, unhex(value ->> 2), unhex(value ->> 3), value ->> 4, value ->> 5, 0, ?2
         FROM json_each(?1) WHERE true
         ON CONFLICT (provider, reference) DO UPDATE SET client_id = excluded.client_id,
-            message_id = excluded.message_id, attempt = excluded.attempt, part = excluded.part
+            message_id = excluded.message_id, attempt = excluded.attempt, part = excluded.part,
+            created_at = excluded.created_at
         RETURNING reported";
     let refs = plan.refs.iter().map(|binding| {
         json!([

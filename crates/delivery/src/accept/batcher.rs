@@ -110,13 +110,8 @@ async fn accept_batch(ports: &Ports, batch: Vec<Waiting>) {
         }
         Err(error) => {
             tracing::warn!(error = ?error, "a batch of {} was not accepted", submissions.len());
-            let mut cause = Some(error);
             for answer in answers {
-                let _ = answer.send(Err(match &cause {
-                    Some(StoreError::Uncertain(_)) => AcceptError::Uncertain(cause.take()),
-                    Some(_) => cause.take().map_or(AcceptError::Uncertain(None), refusal),
-                    None => AcceptError::Uncertain(None),
-                }));
+                let _ = answer.send(Err(refusal(error.echo())));
             }
         }
     }

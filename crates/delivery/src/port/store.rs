@@ -27,6 +27,18 @@ pub enum StoreError {
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl StoreError {
+    /// The same for each of several that failed together; its cause was logged where they did.
+    pub(crate) fn echo(&self) -> Self {
+        match self {
+            Self::Conflict => Self::Conflict,
+            Self::Unavailable(cause) => Self::Unavailable(cause.to_string().into()),
+            Self::Uncertain(cause) => Self::Uncertain(cause.to_string().into()),
+            Self::Refused(cause) => Self::Refused(cause.to_string().into()),
+        }
+    }
+}
+
 /// One transaction: `load` once, decide, `write` once, `commit`. Dropped before its commit it leaves nothing.
 #[async_trait]
 pub trait Transaction: Send {
