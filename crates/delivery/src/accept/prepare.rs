@@ -1,6 +1,7 @@
 //! From what a caller wrote to what can be accepted: normalised, encoded, split, priced. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use message::encoding::{self, Encoding};
@@ -34,8 +35,8 @@ pub const METADATA_VALUE_MAX: usize = 256;
 /// Most parts of any message: a part's number is one octet (3GPP TS 23.040 section 9.2.3.24.1).
 pub const PARTS_MAX: i32 = 255;
 
-/// A send as the caller wrote it. Zero and empty mean: not given.
-#[derive(Clone, Debug, Default)]
+/// A send as the caller wrote it. Zero and empty mean: not given. Debug shows no number and no content.
+#[derive(Clone, Default)]
 pub struct SendRequest {
     pub to: String,
     pub text: String,
@@ -49,6 +50,24 @@ pub struct SendRequest {
     pub max_price_micros: i64,
     pub validity: Option<Duration>,
     pub on_unknown: Option<OnUnknown>,
+}
+
+impl fmt::Debug for SendRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { to, text, data, .. } = self;
+        f.debug_struct("SendRequest")
+            .field("to", &format_args!("<{} octets>", to.len()))
+            .field("text", &format_args!("<{} octets>", text.len()))
+            .field("data", &format_args!("<{} octets>", data.len()))
+            .field("idempotency_key", &self.idempotency_key)
+            .field("reference", &self.reference)
+            .field("encoding", &self.encoding)
+            .field("max_parts", &self.max_parts)
+            .field("max_price_micros", &self.max_price_micros)
+            .field("validity", &self.validity)
+            .field("on_unknown", &self.on_unknown)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A send that is valid and priced.

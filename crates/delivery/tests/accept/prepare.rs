@@ -172,3 +172,19 @@ fn magic_recipients_refuse_the_calls_of_sandbox_clients_only() {
     let with_carrier = prepare_with(&live, &[ProviderKind::Simulator, ProviderKind::Carrier], 1, to("00"));
     assert!(matches!(with_carrier, Err(AcceptError::NoRoute)));
 }
+
+#[test]
+fn debug_shows_no_number_and_no_content() {
+    let request = SendRequest {
+        text: "a secret".into(),
+        data: b"bytes".to_vec(),
+        sender: "+12025550199".into(),
+        ..request()
+    };
+    let shown = format!("{request:?}");
+    for secret in ["2025550100", "secret", "98, 121", "2025550199"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    let prepared = format!("{:?}", prepared(SendRequest { data: Vec::new(), ..request }).unwrap());
+    assert!(!prepared.contains("2025550100") && !prepared.contains("secret"), "{prepared}");
+}
