@@ -15,8 +15,8 @@ dev: ## Run Herald in one process, with nothing to install; state is kept in .he
 	$(CARGO) run --release -- dev $(ARGS)
 
 test: ## Run all tests; finds, starts or installs the PostgreSQL they need.
-	@grpcurl="$$(tests/tools/ensure.sh grpcurl)"; \
-	HERALD_TEST_GRPCURL="$$grpcurl" tests/services/with-services.sh $(CARGO) test $(if $(findstring -p ,$(ARGS)),,--workspace) $(ARGS)
+	@grpcurl="$$(tests/tools/ensure.sh grpcurl)"; oracle="$$(tests/tools/ensure.sh sms-oracle)"; \
+	HERALD_TEST_GRPCURL="$$grpcurl" HERALD_TEST_SMS_ORACLE="$$oracle" tests/services/with-services.sh $(CARGO) test $(if $(findstring -p ,$(ARGS)),,--workspace) $(ARGS)
 
 check: ## Formatting, lints, licences, the proto's style, the scripts.
 	$(CARGO) fmt --all --check
@@ -29,5 +29,6 @@ check: ## Formatting, lints, licences, the proto's style, the scripts.
 fmt: ## Format the Rust code.
 	$(CARGO) fmt --all
 
-bench: ## Measure accepted/s, delivered/s and latencies with the load generator that ships.
-	$(CARGO) run --release -- bench $(ARGS)
+bench: ## Measure accepted/s, delivered/s and latencies, beside bare SQLite with the same rows.
+	$(CARGO) build --release -p herald -p store-sqlite --bin herald --example bare_sqlite
+	target/release/herald bench --bare-sqlite target/release/examples/bare_sqlite $(ARGS)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs one tool, if it is missing, and prints the path of its binary.
+# Installs one tool, if it is missing, and prints its path.
 #
-#   tests/tools/ensure.sh grpcurl|buf|cargo-deny
+#   tests/tools/ensure.sh grpcurl|buf|cargo-deny|sms-oracle
 #
 # Tools live in target/tools/NAME-VERSION, so a new version in versions.env installs anew and nothing
 # outside the repository changes. Only the path goes to standard output.
@@ -43,12 +43,24 @@ install_cargo_deny() {
     rm -rf "$1/build"
 }
 
-[[ $# -eq 1 ]] || fail "usage: ensure.sh grpcurl|buf|cargo-deny"
+# Not a program: the directory of the npm package split-sms, which tests/it/parts_oracle.rs asks. The lock file
+# holds its hash.
+install_sms_oracle() {
+    need npm "install Node.js 20 or later"
+    cp "$root"/tests/it/parts_oracle/package{,-lock}.json "$1/"
+    npm ci --prefix "$1" --no-audit --no-fund --ignore-scripts --loglevel=error
+    grep -q "\"version\": \"$version\"" "$1/node_modules/split-sms/package.json" ||
+        fail "tests/it/parts_oracle/package.json and versions.env name different versions of split-sms"
+    ln -s ../node_modules/split-sms "$1/bin/sms-oracle"
+}
+
+[[ $# -eq 1 ]] || fail "usage: ensure.sh grpcurl|buf|cargo-deny|sms-oracle"
 tool=$1
 case "$tool" in
     grpcurl) version=$GRPCURL_VERSION ;;
     buf) version=$BUF_VERSION ;;
     cargo-deny) version=$CARGO_DENY_VERSION ;;
+    sms-oracle) version=$SMS_ORACLE_VERSION ;;
     *) fail "no such tool: $tool" ;;
 esac
 
