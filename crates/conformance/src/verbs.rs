@@ -81,6 +81,17 @@ pub async fn decide(
     Ok((tx, plan, decisions))
 }
 
+/// A transaction that lost against another is tried again, as every use case does it.
+pub async fn retried<T, F: Future<Output = Result<T, StoreError>>>(work: impl Fn() -> F) -> T {
+    for _ in 0..20 {
+        match work().await {
+            Err(StoreError::Conflict) => {}
+            done => return done.expect("the store answers"),
+        }
+    }
+    panic!("the transaction lost 20 times");
+}
+
 /// Which of these are wanted, each with its client.
 pub fn wanted(keys: &[MessageKey]) -> Wanted {
     Wanted {

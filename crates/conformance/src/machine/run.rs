@@ -5,11 +5,12 @@ use std::fmt::Debug;
 
 use delivery::accept::decide::Decision;
 use delivery::change::{Learned, Moved};
-use delivery::model::{ClientState, IdempotencyKey, KeyKind, MessageKey};
+use delivery::model::{ClientState, IdempotencyKey, KeyKind, Message, MessageKey};
 use delivery::port::{Claim, PurgeLimits, StoreError};
 use delivery::top_up::{self, TopUp, TopUpError};
 use delivery::{inbox, reconcile, sweep};
 use ledger::{CaptureOn, Policy, SettleUnreported};
+use message::Timestamp;
 use message::id::ClientId;
 use message::parts::ReferenceBits;
 use message::report::ProviderReport;
@@ -56,6 +57,12 @@ impl Session {
             }
             Step::Advance(by) => {
                 bench.clock.advance(*by);
+                answer(bench, plain(bench.store.now().await))
+            }
+            Step::AdvanceToNext => {
+                if let Some(next) = self.next_moment(bench).await {
+                    bench.clock.set(next);
+                }
                 answer(bench, plain(bench.store.now().await))
             }
             Step::TurnBack(by) => {
@@ -212,6 +219,18 @@ impl Session {
         assert!(!audit.is_broken, "{audit:?}");
         let written = plain(bench.store.write_checkpoint(client, checkpoint).await);
         answer(bench, format!("{audit:?} {checkpoint:?} {written}"))
+    }
+
+    /// The first time ahead that a message names.
+    async fn next_moment(&self, bench: &Bench) -> Option<Timestamp> {
+        let mut moments = Vec::new();
+        for client in &self.clients {
+            let messages = bench.store.messages(*client, None, verbs::ALL).await.expect("they are listed");
+            for Message { record, state } in messages {
+                moments.extend([state.timer_at, state.due_at, state.lease_until, Some(record.expire_at)]);
+            }
+        }
+        moments.into_iter().flatten().filter(|at| *at > bench.clock.now()).min()
     }
 
     fn entropy(&mut self) -> message::id::Entropy {

@@ -46,6 +46,8 @@ pub(super) enum Step {
     /// Everything that is due is looked at.
     Sweep,
     Advance(Duration),
+    /// To the very moment at which a message is next due, late, unleased or expired.
+    AdvanceToNext,
     /// The clock of the test goes back; the store's must not.
     TurnBack(Duration),
     Suspend {
@@ -119,7 +121,7 @@ pub(super) enum By {
 
 impl Step {
     pub(super) fn needs_client(&self) -> bool {
-        !matches!(self, Self::CreateClient { .. } | Self::Advance(_))
+        !matches!(self, Self::CreateClient { .. } | Self::Advance(_) | Self::AdvanceToNext)
     }
 
     pub(super) fn needs_message(&self) -> bool {
@@ -163,7 +165,7 @@ pub(super) fn any_step(has_client: bool, has_message: bool) -> BoxedStrategy<Ste
         6 => report(),
         4 => Just(Step::ApplyReports),
         4 => Just(Step::Sweep),
-        4 => advance(),
+        6 => advance(),
         2 => operate(),
     ]
     .boxed()
@@ -243,6 +245,7 @@ fn advance() -> impl Strategy<Value = Step> {
     let spans = vec![1, 3_000, 5_000, 20_000, 61_000, 700_000, 3_600_000, 90_000_000, 4 * 86_400_000];
     prop_oneof![
         8 => select(spans).prop_map(|millis| Step::Advance(Duration::from_millis(millis))),
+        6 => Just(Step::AdvanceToNext),
         1 => select(vec![1, 60]).prop_map(|seconds| Step::TurnBack(Duration::from_secs(seconds))),
     ]
 }

@@ -140,12 +140,13 @@ impl State {
         }
     }
 
-    /// Whether a report has named the reference.
+    /// Whether a report has named the reference. One that is bound again is as young as a new one.
     fn bind(&mut self, binding: &RefBinding, now: Timestamp) -> bool {
         let name = (binding.provider.clone(), binding.reference.clone());
         let bound = Bound { key: binding.key, attempt: binding.attempt, part: binding.part };
         let row = self.refs.entry(name).or_insert(Ref { bound: None, is_reported: false, created_at: now });
         row.bound = Some(bound);
+        row.created_at = now;
         row.is_reported
     }
 }

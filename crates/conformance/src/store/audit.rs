@@ -278,6 +278,18 @@ pub async fn old_rows_are_purged_and_young_ones_stay(bench: Bench) {
     bench.assert_sound(client).await;
 }
 
+pub async fn a_reference_that_is_bound_again_is_young_again(bench: Bench) {
+    let client = bench.client().await;
+    bench.sent(client, "reused").await;
+    bench.clock.advance(Duration::from_secs(3_600));
+    let limit = bench.clock.now();
+    let key = bench.sent(client, "reused").await;
+    let limits = PurgeLimits { keys_before: limit, reports_before: limit, refs_before: limit };
+    assert_eq!(bench.store.purge(&limits, ALL).await.unwrap().refs, 0);
+    bench.store_reports(&[given::report("reused", ReportState::Delivered)]).await;
+    assert_eq!(bench.pending().await[0].target.key, key);
+}
+
 pub async fn a_lease_in_flight_is_not_late(bench: Bench) {
     let client = bench.client().await;
     let key = bench.send(client).await;

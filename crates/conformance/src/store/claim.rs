@@ -11,7 +11,7 @@ use message::status::Status;
 
 use crate::bench::Bench;
 use crate::given::{self, PROVIDER, VALIDITY};
-use crate::verbs::{LEASE, rejected, write};
+use crate::verbs::{LEASE, rejected, retried, write};
 
 pub async fn a_claim_takes_a_due_message_and_moves_its_fence(bench: Bench) {
     let client = bench.client().await;
@@ -126,13 +126,7 @@ pub async fn many_workers_claim_each_message_once(bench: Bench) {
                 let mut taken = Vec::new();
                 for chunk in keys.chunks(30) {
                     let claim = Claim { keys: chunk.to_vec(), provider: PROVIDER.into(), lease: LEASE };
-                    // A worker that loses against another looks again; the contract allows it.
-                    let claimed = loop {
-                        match store.claim(&claim).await {
-                            Err(delivery::port::StoreError::Conflict) => {}
-                            done => break done.unwrap(),
-                        }
-                    };
+                    let claimed = retried(|| store.claim(&claim)).await;
                     assert!(claimed.iter().all(|claimed| claimed.fence == 1 && claimed.attempt == 1));
                     taken.extend(claimed.into_iter().map(|claimed| claimed.record.key));
                 }

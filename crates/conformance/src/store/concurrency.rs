@@ -1,11 +1,9 @@
 //! Transactions that meet: on one client they take turns, on different clients they do not disturb each other.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::change::Learned;
-use delivery::model::MessageKey;
 use delivery::plan::{Plan, Wanted};
 use delivery::port::{Checkpoint, Claim, Store, StoreError};
 use delivery::timing::Timing;
@@ -16,7 +14,7 @@ use message::status::Status;
 
 use crate::bench::Bench;
 use crate::given::{self, PRICE, PROVIDER, VALIDITY};
-use crate::verbs::{self, ALL, LEASE, load};
+use crate::verbs::{self, ALL, LEASE, load, retried};
 
 /// How long something that must wait is watched waiting.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -123,7 +121,9 @@ pub async fn a_log_is_read_without_a_gap_while_it_grows(bench: Bench) {
         })
         .collect();
     let mut cursor = 0;
+    let started = std::time::Instant::now();
     while cursor < 60 {
+        assert!(started.elapsed() < Duration::from_secs(30), "the log ends at {cursor}");
         let page = bench.other.events(client, cursor, 7).await.unwrap();
         for event in page.events {
             assert_eq!(event.seq, cursor + 1, "in order, without a gap");
@@ -140,7 +140,6 @@ pub async fn a_log_is_read_without_a_gap_while_it_grows(bench: Bench) {
 
 pub async fn a_message_is_claimed_or_expired_never_both(bench: Bench) {
     let client = bench.client().await;
-    let mut outcomes = BTreeSet::new();
     for _ in 0..15 {
         let key = bench.send(client).await;
         bench.clock.advance(VALIDITY - Duration::from_micros(1));
@@ -162,9 +161,7 @@ pub async fn a_message_is_claimed_or_expired_never_both(bench: Bench) {
         let claimed = claimer.await.unwrap();
         let status = bench.message(key).await.state.status;
         assert_eq!(status, if claimed == 1 { Status::Sending } else { Status::Expired });
-        outcomes.insert(status);
     }
-    assert!(!outcomes.is_empty());
 }
 
 pub async fn an_outcome_and_a_timer_that_meet_move_the_money_once(bench: Bench) {
@@ -253,38 +250,6 @@ pub async fn batches_of_two_nodes_for_one_key_make_one_message(bench: Bench) {
     bench.assert_sound(client).await;
 }
 
-static TIMING: std::sync::LazyLock<Timing> = std::sync::LazyLock::new(Timing::default);
-
-/// Adds 1 to each of these clients, each with an event, in one transaction.
-async fn increment<const N: usize>(store: &dyn Store, clients: [ClientId; N]) -> Result<(), StoreError> {
-    let wanted = Wanted { clients: clients.into(), ..Wanted::default() };
-    let mut tx = store.begin().await?;
-    let loaded = tx.load(&wanted).await?;
-    let mut plan = Plan::default();
-    for (client, (_, mut head)) in loaded.clients {
-        let available = head.balance.available() + 1;
-        head.last_seq += 1;
-        head.balance = Balance::new(available, 0).expect("it grew from zero");
-        let added = given::transaction(TransactionType::TopUp, None, 1, 0);
-        plan.events.push(given::movement(client, head.last_seq, loaded.now, added, (available, 0)));
-        plan.heads.push((client, head));
-    }
-    tx.write(&plan).await?;
-    tx.commit().await
-}
-
-/// A transaction that lost against another is tried again, as every use case does it.
-async fn retried<T, F: Future<Output = Result<T, StoreError>>>(work: impl Fn() -> F) -> T {
-    for _ in 0..20 {
-        match work().await {
-            Err(StoreError::Conflict) => {}
-            done => return done.expect("the store answers"),
-        }
-    }
-    panic!("the transaction lost 20 times");
-}
-
-/// Locks in the order of their keys, whatever the order they are named in.
 pub async fn messages_of_one_client_are_locked_without_deadlock(bench: Bench) {
     let client = bench.client().await;
     let keys = bench.send_many(client, 6).await;
@@ -305,13 +270,28 @@ pub async fn messages_of_one_client_are_locked_without_deadlock(bench: Bench) {
         changed += task.await.unwrap();
     }
     assert_eq!(changed, 6, "each outcome once");
-    let statuses: BTreeSet<(MessageKey, Status)> = {
-        let mut found = BTreeSet::new();
-        for key in keys {
-            found.insert((key, bench.message(key).await.state.status));
-        }
-        found
-    };
-    assert!(statuses.iter().all(|(_, status)| *status == Status::Sent));
+    for key in keys {
+        assert_eq!(bench.message(key).await.state.status, Status::Sent);
+    }
     bench.assert_sound(client).await;
+}
+
+static TIMING: std::sync::LazyLock<Timing> = std::sync::LazyLock::new(Timing::default);
+
+/// Adds 1 to each of these clients, each with an event, in one transaction.
+async fn increment<const N: usize>(store: &dyn Store, clients: [ClientId; N]) -> Result<(), StoreError> {
+    let wanted = Wanted { clients: clients.into(), ..Wanted::default() };
+    let mut tx = store.begin().await?;
+    let loaded = tx.load(&wanted).await?;
+    let mut plan = Plan::default();
+    for (client, (_, mut head)) in loaded.clients {
+        let available = head.balance.available() + 1;
+        head.last_seq += 1;
+        head.balance = Balance::new(available, 0).expect("it grew from zero");
+        let added = given::transaction(TransactionType::TopUp, None, 1, 0);
+        plan.events.push(given::movement(client, head.last_seq, loaded.now, added, (available, 0)));
+        plan.heads.push((client, head));
+    }
+    tx.write(&plan).await?;
+    tx.commit().await
 }
