@@ -140,6 +140,11 @@ macro_rules! store_suite {
             a_message_dies_once,
         }
         $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), inbox in store::inbox:
+            reports_are_acknowledged_once_they_are_stored,
+            a_poison_report_is_given_up_and_its_neighbours_are_stored,
+        }
+        $crate::claims! {
             <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), concurrency in store::concurrency:
             a_second_transaction_on_a_client_waits_and_sees_what_the_first_wrote,
             a_reader_does_not_wait_for_a_writer,

@@ -3,6 +3,7 @@
 use delivery::model::{Client, Message, MessageState};
 use delivery::port::StoreError;
 use message::event::Event;
+use message::report::ProviderReport;
 use message::status::Status;
 
 use super::refused;
@@ -38,4 +39,8 @@ pub(super) fn state(state: &MessageState) -> Result<(), StoreError> {
 pub(super) fn event(event: &Event) -> Result<(), StoreError> {
     check(event.available_after >= 0 && event.held_after >= 0, "a balance is not negative")?;
     check(event.seq >= 1 && (0..event.seq).contains(&event.previous_seq), "a chain leads back")
+}
+
+pub(super) fn report(report: &ProviderReport) -> Result<(), StoreError> {
+    check(report.part <= 255, "a part's number is one octet")
 }

@@ -12,7 +12,7 @@ use message::report::ProviderReport;
 use message::status::Status;
 
 use super::state::{Ref, StoredReport};
-use super::{ModelStore, State, first};
+use super::{ModelStore, State, check, first};
 
 #[async_trait]
 impl WorkStore for ModelStore {
@@ -34,6 +34,7 @@ impl WorkStore for ModelStore {
         reports: &[ProviderReport],
     ) -> Result<StoredReports, StoreError> {
         self.transact(|state, now| {
+            reports.iter().try_for_each(check::report)?;
             let mut counts = StoredReports::default();
             for report in reports {
                 if state.store_report(provider, report, now) {

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod audit;
 pub mod claim;
 pub mod concurrency;
+pub mod inbox;
 pub mod outcome;
 pub mod reports;
 pub mod round_trip;

@@ -11,6 +11,7 @@ const CLAIMS: &[&str] = &[
     include_str!("../../src/store/audit.rs"),
     include_str!("../../src/store/claim.rs"),
     include_str!("../../src/store/concurrency.rs"),
+    include_str!("../../src/store/inbox.rs"),
     include_str!("../../src/store/outcome.rs"),
     include_str!("../../src/store/reports.rs"),
     include_str!("../../src/store/round_trip.rs"),
