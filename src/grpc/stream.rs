@@ -83,7 +83,11 @@ impl<F: Filter, M: Frames<F>> Writer<F, M> {
     async fn run(self, mut subscription: Subscription) -> Status {
         let mut recheck = interval(RECHECK);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut heartbeat_at = Instant::now();
+        // Before anything else, also where events wait already: a timer that is due now is not ready at once.
+        if let Err(why) = self.heartbeat(subscription.cursor()).await {
+            return why;
+        }
+        let mut heartbeat_at = Instant::now() + self.app.heartbeat;
         loop {
             let written = tokio::select! {
                 biased;

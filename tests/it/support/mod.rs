@@ -1,0 +1,35 @@
+//! The harness: real processes, real stores, and what every story asserts at its end.
+
+mod account;
+mod herald;
+mod mode;
+mod process;
+pub(crate) mod raw;
+pub(crate) mod read;
+mod refusal;
+mod simulator;
+pub(crate) mod stated;
+mod wait;
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+pub(crate) use account::{Account, NewAccount, every_message, new_key, nothing_held, sms, span};
+pub(crate) use herald::{DRAIN, Herald, PART_PRICE, Setup, share_machine, take_machine};
+pub(crate) use mode::{Mode, on_both_stores};
+pub(crate) use process::{Ended, Process, herald};
+pub(crate) use refusal::{assert_refused, refusal};
+pub(crate) use simulator::SimulatorProcess;
+pub(crate) use wait::{PATIENCE, soon, until};
+
+/// A port that stays ours over a restart: below the range from which outgoing connections are given theirs.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = u16::try_from(std::process::id() % 500).expect("it is below 500") * 20;
+    loop {
+        let port = 10_000 + (base + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
