@@ -43,7 +43,8 @@ impl Bucket {
 impl Limiter for MemoryLimiter {
     async fn take(&self, client: ClientId, parts: u32, per_second: u32, burst: u32) -> RateDecision {
         let now = Instant::now();
-        let (per_second, burst, parts) = (f64::from(per_second.max(1)), f64::from(burst.max(1)), f64::from(parts));
+        let (per_second, burst, parts) =
+            (f64::from(per_second.max(1)), f64::from(burst.max(1)), f64::from(parts));
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(&client) {
             buckets.retain(|_, bucket| {
@@ -51,9 +52,12 @@ impl Limiter for MemoryLimiter {
                 bucket.tokens < bucket.burst
             });
         }
-        let bucket = buckets
-            .entry(client)
-            .or_insert_with(|| Bucket { tokens: burst, per_second, burst, filled_at: now });
+        let bucket = buckets.entry(client).or_insert_with(|| Bucket {
+            tokens: burst,
+            per_second,
+            burst,
+            filled_at: now,
+        });
         bucket.fill(now);
         (bucket.per_second, bucket.burst) = (per_second, burst);
         bucket.tokens = bucket.tokens.min(burst);

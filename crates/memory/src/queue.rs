@@ -106,7 +106,8 @@ impl Queue for MemoryQueue {
         loop {
             let taken = lane.take(limit);
             if !taken.is_empty() || limit == 0 {
-                let ticket = |key| Box::new(MemoryTicket { key, lane: Some(lane.clone()) }) as Box<dyn Ticket>;
+                let ticket =
+                    |key| Box::new(MemoryTicket { key, lane: Some(lane.clone()) }) as Box<dyn Ticket>;
                 return taken.into_iter().map(ticket).collect();
             }
             lane.arrived.notified().await;

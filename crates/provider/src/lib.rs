@@ -5,4 +5,4 @@
 pub mod contract;
 pub mod magic;
 
-pub use contract::{Accepted, Provider, ReportBatch, SubmitError, Submission};
+pub use contract::{Accepted, Provider, ReportBatch, Submission, SubmitError};
