@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::bare::Bare;
+use super::bare::{Bare, Rate};
 use super::deliveries::Deliveries;
 use super::load::Outcome;
 use super::usage::Usage;
@@ -113,8 +113,6 @@ impl Summary {
         };
         let number =
             |number: Option<f64>, unit: &str| number.map(|it| format!("{it:.0}{unit}")).unwrap_or_default();
-        let compare =
-            |ours: f64, bare: f64| format!("{bare:.0} messages/s; Herald does {:.2} of it", ours / bare);
         let bare = self.bare_sqlite.as_ref();
         output::facts(&[
             ("load", format!("{pace}, {} connections, {:.0} s", self.connections, self.duration_seconds)),
@@ -133,18 +131,16 @@ impl Summary {
                 "bare SQLite",
                 bare.map(|bare| format!("{} messages per transaction", bare.batch)).unwrap_or_default(),
             ),
-            (
-                "  accept",
-                bare.map(|bare| compare(self.accepted_per_second, bare.accept.messages_per_second))
-                    .unwrap_or_default(),
-            ),
-            (
-                "  life",
-                bare.map(|bare| compare(self.delivered_per_second, bare.life.messages_per_second))
-                    .unwrap_or_default(),
-            ),
+            ("  accept", bare.map(|bare| beside(&bare.accept, self.accepted_per_second)).unwrap_or_default()),
+            ("  life", bare.map(|bare| beside(&bare.life, self.delivered_per_second)).unwrap_or_default()),
         ])
     }
+}
+
+/// What SQLite alone does, and which part of it Herald does while it accepts and delivers at once.
+fn beside(bare: &Rate, ours: f64) -> String {
+    let (messages, rows) = (bare.messages_per_second, bare.rows_per_second);
+    format!("{messages:.0} messages/s, {rows:.0} rows/s; Herald does {:.2} of it", ours / messages)
 }
 
 impl Latency {
