@@ -165,8 +165,9 @@ impl AdminStore for SqliteStore {
             batch(rates.iter().map(|rate| json!([rate.currency, rate.prefix, rate.part_price_micros])));
         let mut write = self.begin_write().await?;
         let sql = "-- put rates
+            WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
             INSERT INTO rates (currency, prefix, part_price_micros)
-            SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE true
+            SELECT value ->> 0, value ->> 1, value ->> 2 FROM k WHERE true
             ON CONFLICT (currency, prefix) DO UPDATE SET part_price_micros = excluded.part_price_micros";
         sqlx::query(sql).bind(rows).execute(write.connection()).await.map_err(store_error)?;
         write.commit().await

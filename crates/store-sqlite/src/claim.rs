@@ -65,9 +65,10 @@ async fn claim_now(
     now: Timestamp,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     let sql = "-- claim
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         UPDATE message_states AS m
         SET status = 'SENDING', fence = fence + 1, attempt = attempt + 1, due_at = NULL, lease_until = ?3, provider = ?4
-        FROM json_each(?1) AS k, messages AS r
+        FROM k, messages AS r
         WHERE m.client_id = unhex(k.value ->> 0) AND m.id = unhex(k.value ->> 1)
           AND m.status IN ('QUEUED', 'FAILED_TEMP') AND m.due_at <= ?2
           AND r.client_id = m.client_id AND r.id = m.id AND r.expire_at > ?2

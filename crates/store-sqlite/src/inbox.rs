@@ -41,11 +41,12 @@ impl SqliteStore {
         let mut write = self.begin_write().await?;
         let now = self.shared.ticker.now(write.connection()).await.map_err(store_error)?;
         let sql = "-- store reports
+            WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
             INSERT INTO provider_reports (provider, reference, client_id, message_id, attempt, state, part, done_date,
                 failure_reason, failure_detail, failure_code, stored_at, is_done)
             SELECT ?2, value ->> 0, unhex(value ->> 1), unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5,
                 value ->> 6, value ->> 7, value ->> 8, value ->> 9, ?3, 0
-            FROM json_each(?1) WHERE true ON CONFLICT DO NOTHING";
+            FROM k WHERE true ON CONFLICT DO NOTHING";
         let stored = sqlx::query(sql)
             .bind(&rows)
             .bind(provider)
@@ -54,8 +55,9 @@ impl SqliteStore {
             .await
             .map_err(store_error)?;
         let sql = "-- mark references as reported
+            WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
             INSERT INTO provider_refs (provider, reference, reported, created_at)
-            SELECT DISTINCT ?2, value ->> 0, 1, ?3 FROM json_each(?1) WHERE value ->> 0 <> ''
+            SELECT DISTINCT ?2, value ->> 0, 1, ?3 FROM k WHERE value ->> 0 <> ''
             ON CONFLICT (provider, reference) DO UPDATE SET reported = 1";
         sqlx::query(sql)
             .bind(&rows)

@@ -70,6 +70,9 @@ pub(crate) fn key_json(key: &MessageKey) -> Value {
 }
 
 /// A batch as the one parameter of its statement.
+///
+/// Statements read rows of several values through `WITH k AS MATERIALIZED`: `json_each` renders its `value` anew
+/// wherever it is named, and each `->>` would parse that again; a stored one is rendered and parsed once.
 pub(crate) fn batch(rows: impl Iterator<Item = Value>) -> String {
     Value::Array(rows.collect()).to_string()
 }

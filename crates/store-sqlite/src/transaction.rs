@@ -90,8 +90,9 @@ async fn load(
     }
     if !wanted.keys.is_empty() {
         let sql = "-- load keys
+            WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
             SELECT i.client_id, i.kind, i.key, i.fingerprint, i.message_id, i.event_seq, i.created_at
-            FROM json_each(?1) AS k JOIN idempotency_keys AS i
+            FROM k JOIN idempotency_keys AS i
               ON i.client_id = unhex(k.value ->> 0) AND i.kind = k.value ->> 1 AND i.key = k.value ->> 2";
         let keys =
             wanted.keys.iter().map(|key| json!([hex(key.client.as_uuid()), key.kind.as_str(), key.key]));
@@ -151,6 +152,7 @@ async fn write(
     write_keys(connection, plan).await?;
     change_states(connection, plan).await?;
     let sql = "-- insert events
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         INSERT INTO events (client_id, seq, kind, at, message_id, previous_seq, status, previous_status, recipient,
             reference, part, attempt, provider, provider_ref, failure_reason, failure_detail, failure_code,
             next_attempt_at, ignored, transaction_kind, available_delta, held_delta, note, available_after, held_after)
@@ -158,7 +160,7 @@ async fn write(
             value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14,
             value ->> 15, value ->> 16, value ->> 17, value ->> 18, value ->> 19, value ->> 20, value ->> 21,
             value ->> 22, value ->> 23, value ->> 24
-        FROM json_each(?1)";
+        FROM k";
     apply(connection, sql, plan.events.iter().map(rows::event_json).collect()).await?;
     let written = bind_refs(connection, plan, now).await?;
     let sql = "-- finish reports
@@ -170,9 +172,10 @@ async fn write(
 
 async fn write_heads(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), StoreError> {
     let sql = "-- move heads
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         UPDATE client_heads AS h
         SET available = k.value ->> 1, held = k.value ->> 2, last_seq = k.value ->> 3, oldest_seq = k.value ->> 4
-        FROM json_each(?1) AS k WHERE h.client_id = unhex(k.value ->> 0)";
+        FROM k WHERE h.client_id = unhex(k.value ->> 0)";
     let heads = plan.heads.iter().map(|(client, head)| {
         let balance = head.balance;
         json!([hex(client.as_uuid()), balance.available(), balance.held(), head.last_seq, head.oldest_seq])
@@ -182,27 +185,30 @@ async fn write_heads(connection: &mut SqliteConnection, plan: &Plan) -> Result<(
 
 async fn insert_messages(connection: &mut SqliteConnection, messages: &[Message]) -> Result<(), StoreError> {
     let sql = "-- insert messages
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         INSERT INTO messages (client_id, id, recipient, sender, body_text, body_data, encoding, reference_bits,
             part_count, price_micros, currency, reference, metadata, on_unknown, created_at, expire_at)
         SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, unhex(value ->> 5),
             value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
             value ->> 14, value ->> 15
-        FROM json_each(?1)";
+        FROM k";
     apply(connection, sql, messages.iter().map(|message| rows::record_json(&message.record)).collect())
         .await?;
     let sql = "-- insert states
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         INSERT INTO message_states (client_id, id, status, status_at, fence, attempt, due_at, lease_until, timer_at,
             provider, provider_refs, failure_reason, failure_detail, failure_code, part_states, has_open_earlier,
             last_event_seq)
         SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
             value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14,
             value ->> 15, value ->> 16
-        FROM json_each(?1)";
+        FROM k";
     let states = messages.iter().map(|message| rows::state_json(&message.record.key, &message.state, 0));
     apply(connection, sql, states.collect()).await?;
     let sql = "-- insert locks
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         INSERT INTO credit_locks (client_id, message_id, amount_micros, state)
-        SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, 'HELD' FROM json_each(?1)";
+        SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, 'HELD' FROM k";
     let locks = messages.iter().map(|message| {
         let key = message.record.key;
         json!([hex(key.client.as_uuid()), hex(key.id.as_uuid()), message.record.price_micros])
@@ -219,17 +225,19 @@ fn timer_json(key: &MessageKey, at: Option<Timestamp>) -> Option<Value> {
 
 async fn insert_timers(connection: &mut SqliteConnection, timers: Vec<Value>) -> Result<(), StoreError> {
     let sql = "-- insert timers
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         INSERT INTO timers (wake_at, client_id, message_id)
-        SELECT value ->> 0, unhex(value ->> 1), unhex(value ->> 2) FROM json_each(?1)";
+        SELECT value ->> 0, unhex(value ->> 1), unhex(value ->> 2) FROM k";
     apply(connection, sql, timers).await.map(drop)
 }
 
 async fn write_keys(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), StoreError> {
     let sql = "-- remember keys
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         INSERT INTO idempotency_keys (client_id, kind, key, fingerprint, message_id, event_seq, created_at)
         SELECT unhex(value ->> 0), value ->> 1, value ->> 2, unhex(value ->> 3), unhex(value ->> 4), value ->> 5,
             value ->> 6
-        FROM json_each(?1) WHERE true
+        FROM k WHERE true
         ON CONFLICT (client_id, kind, key) DO UPDATE SET fingerprint = excluded.fingerprint,
             message_id = excluded.message_id, event_seq = excluded.event_seq, created_at = excluded.created_at";
     let keys = plan.keys.iter().map(|call| {
@@ -252,13 +260,14 @@ async fn write_keys(connection: &mut SqliteConnection, plan: &Plan) -> Result<()
 
 async fn change_states(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), StoreError> {
     let sql = "-- change states
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         UPDATE message_states AS m
         SET status = k.value ->> 2, status_at = k.value ->> 3, fence = k.value ->> 4, attempt = k.value ->> 5,
             due_at = k.value ->> 6, lease_until = k.value ->> 7, timer_at = k.value ->> 8, provider = k.value ->> 9,
             provider_refs = k.value ->> 10, failure_reason = k.value ->> 11, failure_detail = k.value ->> 12,
             failure_code = k.value ->> 13, part_states = k.value ->> 14, has_open_earlier = k.value ->> 15,
             last_event_seq = k.value ->> 16
-        FROM json_each(?1) AS k
+        FROM k
         WHERE m.client_id = unhex(k.value ->> 0) AND m.id = unhex(k.value ->> 1) AND m.fence = k.value ->> 17";
     let states =
         plan.states.iter().map(|change| rows::state_json(&change.key, &change.state, change.fence_before));
@@ -266,8 +275,9 @@ async fn change_states(connection: &mut SqliteConnection, plan: &Plan) -> Result
 
     let moved = || plan.states.iter().filter(|change| change.timer_before != change.state.timer_at);
     let sql = "-- delete timers
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         DELETE FROM timers WHERE (wake_at, client_id, message_id) IN
-            (SELECT value ->> 0, unhex(value ->> 1), unhex(value ->> 2) FROM json_each(?1))";
+            (SELECT value ->> 0, unhex(value ->> 1), unhex(value ->> 2) FROM k)";
     apply(
         connection,
         sql,
@@ -278,8 +288,9 @@ async fn change_states(connection: &mut SqliteConnection, plan: &Plan) -> Result
     insert_timers(connection, timers.collect()).await?;
 
     let sql = "-- resolve locks
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         UPDATE credit_locks AS l SET state = k.value ->> 2
-        FROM json_each(?1) AS k
+        FROM k
         WHERE l.client_id = unhex(k.value ->> 0) AND l.message_id = unhex(k.value ->> 1) AND l.state = 'HELD'";
     let locks = plan.states.iter().filter(|change| change.resolves_lock).map(|change| {
         let key = change.key;
@@ -298,9 +309,10 @@ async fn bind_refs(
     }
     // A reference that is bound again is as young as a new one to the purge.
     let sql = "-- bind references
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         INSERT INTO provider_refs (provider, reference, client_id, message_id, attempt, part, reported, created_at)
         SELECT value ->> 0, value ->> 1, unhex(value ->> 2), unhex(value ->> 3), value ->> 4, value ->> 5, 0, ?2
-        FROM json_each(?1) WHERE true
+        FROM k WHERE true
         ON CONFLICT (provider, reference) DO UPDATE SET client_id = excluded.client_id,
             message_id = excluded.message_id, attempt = excluded.attempt, part = excluded.part,
             created_at = excluded.created_at
@@ -326,11 +338,12 @@ async fn bind_refs(
 
 async fn insert_dead_letters(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), StoreError> {
     let sql = "-- insert dead letters
+        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         INSERT INTO dead_letters (client_id, message_id, provider, failure_reason, failure_detail, failure_code,
             has_unknown_attempt, at)
         SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
             value ->> 7
-        FROM json_each(?1)";
+        FROM k";
     let letters = plan.dead_letters.iter().map(|letter| {
         let [reason, detail, code] = rows::failure_json(Some(&letter.failure));
         json!([
