@@ -49,6 +49,8 @@ struct Remembered {
     row: Option<Arc<ApiKey>>,
     /// bcrypt has agreed to this fingerprint.
     is_verified: bool,
+    /// Held by the call that runs bcrypt: the others with the same key wait for its result.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Failures {
@@ -130,7 +132,11 @@ impl Authenticator {
             return Err(AuthError::Invalid);
         }
         if !remembered.is_verified {
-            self.verify_hash(presented, &row).await?;
+            let _turn = remembered.turn.lock().await;
+            let is_verified = self.rows().get(&row.id).is_some_and(|now| now.is_verified_as(&row));
+            if !is_verified {
+                self.verify_hash(presented, &row).await?;
+            }
         }
         Ok(Principal {
             key_id: row.id.clone(),
@@ -158,20 +164,13 @@ impl Authenticator {
     }
 
     async fn row(&self, id: &str) -> Result<Remembered, AuthError> {
-        let before = self.rows().get(id).cloned();
-        if let Some(remembered) = &before
+        if let Some(remembered) = self.rows().get(id)
             && remembered.read_at.elapsed() < ROW_LIFETIME
         {
             return Ok(remembered.clone());
         }
         let row = self.store.api_key(id).await?.map(Arc::new);
         let now = self.store.now().await?;
-        // The same row with the same hash stays verified.
-        let is_verified = before.is_some_and(|before| {
-            before.is_verified
-                && before.row.zip(row.clone()).is_some_and(|(old, new)| old.fingerprint == new.fingerprint)
-        });
-        let remembered = Remembered { read_at: Instant::now(), now, row, is_verified };
         let mut rows = self.rows();
         if rows.len() >= REMEMBERED_MAX {
             rows.retain(|_, remembered| {
@@ -181,6 +180,11 @@ impl Authenticator {
                 rows.clear();
             }
         }
+        // The same row with the same hash stays verified.
+        let before = rows.get(id);
+        let is_verified = before.zip(row.as_ref()).is_some_and(|(before, row)| before.is_verified_as(row));
+        let turn = before.map(|before| before.turn.clone()).unwrap_or_default();
+        let remembered = Remembered { read_at: Instant::now(), now, row, is_verified, turn };
         rows.insert(id.to_owned(), remembered.clone());
         Ok(remembered)
     }
@@ -203,6 +207,12 @@ impl Authenticator {
         let failures = failures.entry(source).or_insert(fresh);
         failures.fill();
         failures.tokens = (failures.tokens - 1.0).max(0.0);
+    }
+}
+
+impl Remembered {
+    fn is_verified_as(&self, row: &ApiKey) -> bool {
+        self.is_verified && self.row.as_ref().is_some_and(|read| read.fingerprint == row.fingerprint)
     }
 }
 
@@ -348,6 +358,15 @@ mod tests {
         fixture.authenticator.hashes.close();
         fixture.authenticate(key.expose()).await.unwrap();
         assert!(fixture.authenticator.rows().get(&id).unwrap().is_verified);
+    }
+
+    #[tokio::test]
+    async fn many_first_calls_with_one_key_wait_for_one_bcrypt() {
+        let fixture = Fixture::new().await;
+        let (_, key) = fixture.issue(None).await;
+        let calls = (0..10 * (HASHES + HASHES_WAITING)).map(|_| fixture.authenticate(key.expose()));
+        let answers = futures_util::future::join_all(calls).await;
+        assert!(answers.iter().all(Result::is_ok));
     }
 
     #[tokio::test]

@@ -191,7 +191,10 @@ impl Step<'_> {
                 if state.status == Status::Sending {
                     self.announce_sending();
                     self.void_claim();
+                    self.remember_ref(report);
+                    self.become_sent();
                 }
+                self.pay_as_sent();
                 let state = &mut self.change.state;
                 // While there is one attempt only, the flag can but mean this one, which is open no more.
                 state.has_open_earlier_attempt &= attempt > 1;
@@ -222,7 +225,15 @@ impl Step<'_> {
         }
         state.has_open_earlier_attempt = false;
         if state.status == Status::Unknown && is_current_refused {
+            self.pay_as_sent();
             self.fail(failure);
+        }
+    }
+
+    /// A report proves that a provider took the message, also where no answer told so: who pays at SENT pays.
+    fn pay_as_sent(&mut self) {
+        if self.change.resolution.is_none() {
+            self.change.resolution = self.client.policy.on_status(self.change.state.lock, Status::Sent);
         }
     }
 
@@ -368,8 +379,9 @@ impl Step<'_> {
         if failure.is_some() {
             state.failure = failure;
         }
-        if let Some(resolution) = self.client.policy.on_status(state.lock, status) {
-            self.change.resolution = Some(resolution);
+        // The first one stands: what was paid at SENT is not given back by what the same report says next.
+        if self.change.resolution.is_none() {
+            self.change.resolution = self.client.policy.on_status(state.lock, status);
         }
     }
 

@@ -12,7 +12,8 @@ use message::report::{ProviderReport, ReportState};
 use message::status::{LockState, PartStates, Status};
 
 use crate::given::{
-    NOW, after, client, fire_timer, kinds, learn_outcome, learn_report, message, rejected, report,
+    NOW, after, apply_report, client, fire_timer, kinds, learn_outcome, learn_report, message, rejected,
+    report,
 };
 
 #[test]
@@ -40,6 +41,23 @@ fn a_client_that_pays_on_sent_pays_then_and_never_again() {
     assert_eq!(failed.state.status, Status::FailedPerm);
     assert_eq!(failed.resolution, None);
     assert_eq!(failed.state.lock, LockState::Captured);
+}
+
+#[test]
+fn who_pays_at_sent_pays_for_what_failed_at_the_carrier_whichever_news_came_first() {
+    let mut paying = client();
+    paying.policy.capture_on = CaptureOn::Sent;
+    for status in [Status::Sending, Status::Sent, Status::Unknown] {
+        let failed = apply_report(&paying, &message(status), ReportState::Failed, NOW).unwrap();
+        assert_eq!(failed.state.status, Status::FailedPerm);
+        assert_eq!(failed.resolution, Some(Resolution::Capture), "{status}");
+        assert_eq!(failed.state.lock, LockState::Captured, "{status}");
+        let free = apply_report(&client(), &message(status), ReportState::Failed, NOW).unwrap();
+        assert_eq!(free.resolution, Some(Resolution::Release), "{status}");
+    }
+    let overtaken = learn_report(&message(Status::Sending), ReportState::Failed).unwrap();
+    let expected = [EventType::MessageSending, EventType::MessageSent, EventType::MessageFailedPerm];
+    assert_eq!(kinds(&overtaken), expected);
 }
 
 #[test]
