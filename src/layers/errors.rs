@@ -144,7 +144,7 @@ fn with_reason(bare: &Status) -> Status {
         Code::DeadlineExceeded => status::deadline_exceeded(),
         Code::Internal | Code::InvalidArgument if is_callers_fault(bare.message()) => status::undecodable(),
         code => {
-            let text = format!("{}: {}", status::code_name(code), bare.message());
+            let text = format!("{}: {}", herald_sdk::code_name(code), bare.message());
             status::internal(&*Box::<dyn std::error::Error + Send + Sync>::from(text))
         }
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use herald_sdk::code_name;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
@@ -16,7 +17,6 @@ use super::methods::Method;
 use super::request_id::{self, RequestId};
 use super::{Answer, Inner, take};
 use crate::auth::Principal;
-use crate::status::code_name;
 
 /// Where the `authenticate` layer, further in, leaves word of the caller: it works for calls that never come to an
 /// answer too.

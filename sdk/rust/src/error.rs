@@ -180,8 +180,8 @@ fn verdict(status: &Status, details: &ErrorDetails) -> (Code, String) {
     (Code::Unavailable, message)
 }
 
-/// The code as the gRPC documentation writes it.
-fn code_name(code: Code) -> &'static str {
+/// The code as the gRPC documentation writes it, such as `NOT_FOUND`.
+pub const fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -29,7 +29,7 @@ mod subscription;
 
 pub use client::{Client, Receipt, TopUpReceipt, new_idempotency_key};
 pub use config::{Config, Key};
-pub use error::{Error, FieldViolation};
+pub use error::{Error, FieldViolation, code_name};
 pub use proto::v1;
 pub use raw::{Authorize, Raw, Transport};
 pub use retry::RetryPolicy;
