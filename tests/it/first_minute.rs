@@ -95,7 +95,8 @@ async fn the_banner_names_commands_that_work_as_pasted() {
             .find(|line| line.contains(word))
             .unwrap_or_else(|| panic!("no {word} in {banner:?}"));
         let mut shell = tokio::process::Command::new("sh");
-        shell.args(["-c", line.trim()]).kill_on_drop(true);
+        // In the shell's place, so that what is killed is the command.
+        shell.arg("-c").arg(format!("exec {}", line.trim())).kill_on_drop(true);
         Process::start("pasted", folder.path(), shell)
     };
     let watch = paste(" watch ").await;
