@@ -46,7 +46,7 @@ pub async fn run(args: Args) -> Result<(), Failed> {
 
 /// Sets the rate for every recipient that has none of its own.
 pub async fn put_default_rate(store: &dyn Store, currency: &str, micros: i64) -> anyhow::Result<()> {
-    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+    if !ledger::is_currency(currency) {
         bail!("{currency:?} is not an ISO 4217 code");
     }
     let rate = RateRow { currency: currency.to_owned(), prefix: String::new(), part_price_micros: micros };

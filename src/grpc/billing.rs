@@ -108,8 +108,7 @@ fn read_top_up(asked: v1::TopUpRequest) -> Result<TopUp, Status> {
     let is_key = is_idempotency_key(&asked.idempotency_key);
     faults.check("idempotency_key", is_key, "must be 1 to 128 visible ASCII characters");
     faults.check("amount_micros", asked.amount_micros > 0, "must be above 0");
-    let is_currency = asked.currency.is_empty()
-        || (asked.currency.len() == 3 && asked.currency.bytes().all(|byte| byte.is_ascii_uppercase()));
+    let is_currency = asked.currency.is_empty() || ledger::is_currency(&asked.currency);
     faults.check("currency", is_currency, "must be three upper-case letters (ISO 4217)");
     let is_note = asked.note.chars().count() <= NOTE_MAX && is_printable(&asked.note);
     faults.check("note", is_note, "must be at most 256 characters without control characters");

@@ -10,7 +10,7 @@ use crate::token::{BadToken, PageOf, Tokens};
 /// Items on a page that names no size.
 const SIZE_DEFAULT: usize = 50;
 /// Most items on a page; more is cut down to it.
-pub const SIZE_MAX: usize = 500;
+const SIZE_MAX: usize = 500;
 
 /// The size of the page.
 pub fn size(faults: &mut Faults, asked: i32) -> usize {

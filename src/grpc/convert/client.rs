@@ -125,8 +125,7 @@ fn currency(faults: &mut Faults, told: &str) -> String {
     if told.is_empty() {
         return "USD".to_owned();
     }
-    let is_fine = told.len() == 3 && told.bytes().all(|byte| byte.is_ascii_uppercase());
-    faults.check("client.currency", is_fine, "must be three upper-case letters (ISO 4217)");
+    faults.check("client.currency", ledger::is_currency(told), "must be three upper-case letters (ISO 4217)");
     told.to_owned()
 }
 
