@@ -24,6 +24,9 @@ pub enum LedgerError {
     InsufficientCredit { need: i64, have: i64 },
     #[error("{0} micros is not a positive amount")]
     NotPositive(i64),
+    /// An adjustment that changes nothing.
+    #[error("an adjustment must not be zero")]
+    Zero,
     #[error("the balance would exceed {}", i64::MAX)]
     Overflow,
     /// A lock names more than is held: the books are broken, and nothing is moved.
@@ -77,6 +80,21 @@ impl Balance {
         self.moved(TransactionType::TopUp, amount, 0)
     }
 
+    /// Corrects the available credit up or down, never below zero and never what is held.
+    pub fn adjust(self, delta: i64) -> Result<(Self, Movement), LedgerError> {
+        if delta == 0 {
+            return Err(LedgerError::Zero);
+        }
+        // A sum of one that is negative and one that is not cannot overflow.
+        if delta < 0 && self.available + delta < 0 {
+            return Err(LedgerError::InsufficientCredit {
+                need: delta.saturating_neg(),
+                have: self.available,
+            });
+        }
+        self.moved(TransactionType::Adjustment, delta, 0)
+    }
+
     fn check_held(self, price: i64) -> Result<(), LedgerError> {
         if price < 0 {
             return Err(LedgerError::NotPositive(price));
@@ -119,11 +137,29 @@ mod tests {
         assert_eq!(balance.capture(1), Err(LedgerError::HeldTooLittle { need: 1, held: 0 }));
     }
 
+    #[test]
+    fn an_adjustment_moves_available_credit_either_way_and_never_below_zero() {
+        let balance = Balance::new(100, 40).unwrap();
+        let moved =
+            |delta| Movement { kind: TransactionType::Adjustment, available_delta: delta, held_delta: 0 };
+        for delta in [1, -1, -100] {
+            assert_eq!(balance.adjust(delta), Ok((Balance::new(100 + delta, 40).unwrap(), moved(delta))));
+        }
+        assert_eq!(balance.adjust(0), Err(LedgerError::Zero));
+        assert_eq!(balance.adjust(-101), Err(LedgerError::InsufficientCredit { need: 101, have: 100 }));
+        let lowest = LedgerError::InsufficientCredit { need: i64::MAX, have: 100 };
+        assert_eq!(balance.adjust(i64::MIN), Err(lowest));
+        assert_eq!(balance.adjust(i64::MAX), Err(LedgerError::Overflow));
+        // Available and held together must fit as well.
+        assert_eq!(balance.adjust(i64::MAX - 139), Err(LedgerError::Overflow));
+        assert!(balance.adjust(i64::MAX - 140).is_ok());
+    }
+
     proptest! {
         #[test]
         fn balances_are_the_sum_of_their_movements_and_never_negative(
             start in 0..1_000_000i64,
-            steps in proptest::collection::vec((0..4u8, -10..100_000i64), 0..200),
+            steps in proptest::collection::vec((0..5u8, -50_000..100_000i64), 0..200),
         ) {
             let mut balance = Balance::new(start, 0).unwrap();
             let (mut available, mut held) = (start, 0);
@@ -132,7 +168,8 @@ mod tests {
                     0 => balance.hold(amount),
                     1 => balance.capture(amount),
                     2 => balance.release(amount),
-                    _ => balance.top_up(amount),
+                    3 => balance.top_up(amount),
+                    _ => balance.adjust(amount),
                 };
                 if let Ok((after, movement)) = moved {
                     available += movement.available_delta;

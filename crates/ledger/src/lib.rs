@@ -1,4 +1,4 @@
-//! Decisions on a client's prepaid credit: hold, capture, release, top-up.
+//! Decisions on a client's prepaid credit: hold, capture, release, top-up, adjustment.
 //! For `delivery`, which writes what is decided here. Pure; who may spend and what a part costs are
 //! decided elsewhere.
 //!

@@ -114,6 +114,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         TopUp(i64),
+        Adjust(i64),
         Accept(i64),
         /// A status for one of the messages; it need not make sense.
         Move(prop::sample::Index, Status),
@@ -123,6 +124,7 @@ mod tests {
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             1 => (-5..1_000i64).prop_map(Step::TopUp),
+            1 => (-500..500i64).prop_map(Step::Adjust),
             3 => (-5..400i64).prop_map(Step::Accept),
             4 => (any::<prop::sample::Index>(), proptest::sample::select(Status::ALL))
                 .prop_map(|(message, status)| Step::Move(message, status)),
@@ -143,10 +145,11 @@ mod tests {
         fn held_is_the_sum_of_held_locks_and_each_lock_is_resolved_once(policy in policies(), steps in steps()) {
             let mut balance = Balance::default();
             let mut locks: Vec<Lock> = Vec::new();
-            let (mut available, mut held, mut topped_up, mut captured) = (0, 0, 0, 0);
+            let (mut available, mut held, mut put_in, mut captured) = (0, 0, 0, 0);
             for step in steps {
                 let moved = match &step {
                     Step::TopUp(amount) => balance.top_up(*amount).ok(),
+                    Step::Adjust(delta) => balance.adjust(*delta).ok(),
                     Step::Accept(price) => balance.hold(*price).ok(),
                     Step::Move(..) | Step::TimeOut(_) if locks.is_empty() => None,
                     Step::Move(message, _) | Step::TimeOut(message) => {
@@ -171,7 +174,7 @@ mod tests {
                     available += movement.available_delta;
                     held += movement.held_delta;
                     match step {
-                        Step::TopUp(amount) => topped_up += amount,
+                        Step::TopUp(amount) | Step::Adjust(amount) => put_in += amount,
                         Step::Accept(price) => locks.push(Lock { price, state: LockState::Held }),
                         _ => captured = locks.iter().filter(|lock| lock.state == LockState::Captured).map(|lock| lock.price).sum(),
                     }
@@ -180,7 +183,7 @@ mod tests {
                 prop_assert!(balance.available() >= 0 && balance.held() >= 0);
                 prop_assert_eq!((balance.available(), balance.held()), (available, held));
                 prop_assert_eq!(balance.held(), held_locks);
-                prop_assert_eq!(balance.available() + balance.held() + captured, topped_up);
+                prop_assert_eq!(balance.available() + balance.held() + captured, put_in);
             }
         }
     }

@@ -1,8 +1,17 @@
-//! The three encodings of a short message, and which one a text needs.
+//! How content is written: the encodings of a short message, which one a text needs, and what fits a part.
 
 pub mod gsm7;
+pub mod national;
+pub mod transliterate;
 
-use std::fmt;
+mod forcing;
+pub(crate) mod room;
+mod tables;
+
+pub use forcing::{Forcing, NotEncodable, forcing_characters, forcing_characters_of};
+pub use national::{NationalTable, Shifts};
+pub use room::{ReferenceBits, SplitBy, unit_limit};
+pub use transliterate::{replacement, transliterate};
 
 use crate::words;
 
@@ -18,81 +27,57 @@ words! {
     }
 }
 
-/// Characters listed in an error at most.
-const LISTED: usize = 16;
-
-/// Characters of a text that the encoding asked for does not have.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct NotEncodable {
-    /// Each once, with its first position in characters from 0; at most 16.
-    pub listed: Vec<(char, usize)>,
-    /// How many characters of the text are concerned, repetitions included.
-    pub total: usize,
+/// An encoding with the tables that it uses. Frozen at accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Coding {
+    pub encoding: Encoding,
+    /// [`Shifts::NONE`] unless the encoding is GSM-7: with another, nothing can be written.
+    pub shifts: Shifts,
 }
 
-impl NotEncodable {
-    /// The characters themselves, joined.
-    pub fn characters(&self) -> String {
-        self.listed.iter().map(|(character, _)| character).collect()
+impl From<Encoding> for Coding {
+    fn from(encoding: Encoding) -> Self {
+        Self { encoding, shifts: Shifts::NONE }
     }
 }
 
-impl fmt::Display for NotEncodable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} characters are not in the GSM-7 alphabet:", self.total)?;
-        for (index, (character, at)) in self.listed.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "," };
-            write!(f, "{separator} U+{:04X} at {at}", u32::from(*character))?;
-        }
-        Ok(())
+/// How to write a text: in the encoding asked for if it can be written in it, else in the smallest that can. With
+/// `table`, GSM-7 may use that language's tables, as they need the fewest parts: plain GSM-7 if it needs no more than
+/// they, then single shift, then locking shift, then both. Asking for [`Encoding::Binary`] is the caller's mistake; a
+/// text is then treated as if nothing was asked.
+pub fn choose(
+    text: &str,
+    asked: Option<Encoding>,
+    table: Option<NationalTable>,
+    reference_bits: ReferenceBits,
+) -> Result<Coding, NotEncodable> {
+    if asked == Some(Encoding::Ucs2) {
+        return Ok(Encoding::Ucs2.into());
     }
-}
-
-/// The encoding for a text: the one asked for if it can be written in it, else the smallest that can. Asking
-/// for [`Encoding::Binary`] is the caller's mistake; a text is then treated as if nothing was asked.
-pub fn choose(text: &str, asked: Option<Encoding>) -> Result<Encoding, NotEncodable> {
+    if let Some(shifts) = smallest(text, table, reference_bits) {
+        return Ok(Coding { encoding: Encoding::Gsm7, shifts });
+    }
     match asked {
-        Some(Encoding::Ucs2) => Ok(Encoding::Ucs2),
-        Some(Encoding::Gsm7) => forcing_characters(text).map_or(Ok(Encoding::Gsm7), Err),
-        _ if forcing_characters(text).is_some() => Ok(Encoding::Ucs2),
-        _ => Ok(Encoding::Gsm7),
+        Some(Encoding::Gsm7) => forcing_characters_of(text, table).map_or(Ok(Encoding::Gsm7.into()), Err),
+        _ => Ok(Encoding::Ucs2.into()),
     }
 }
 
-/// The characters that keep a text out of GSM-7; `None` = it fits.
-pub fn forcing_characters(text: &str) -> Option<NotEncodable> {
-    let mut error = NotEncodable { listed: Vec::new(), total: 0 };
-    for (at, character) in text.chars().enumerate() {
-        if gsm7::septets(character) > 0 {
-            continue;
-        }
-        error.total += 1;
-        let is_new = error.listed.iter().all(|(listed, _)| *listed != character);
-        if is_new && error.listed.len() < LISTED {
-            error.listed.push((character, at));
-        }
+/// The tables that write the text into the fewest parts; `None` if none can write it.
+fn smallest(text: &str, table: Option<NationalTable>, reference_bits: ReferenceBits) -> Option<Shifts> {
+    if table.is_none() {
+        // Nothing to compare: most messages need no count here.
+        let is_plain = text.chars().all(|character| gsm7::septets(character) > 0);
+        return is_plain.then_some(Shifts::NONE);
     }
-    (error.total > 0).then_some(error)
+    let count = |shifts| {
+        let coding = Coding { encoding: Encoding::Gsm7, shifts };
+        let parts = room::lay_out_text(text, coding, reference_bits, SplitBy::Grapheme)?;
+        Some((parts.loads.len(), shifts))
+    };
+    // The first of equals is taken.
+    Shifts::of(table).filter_map(count).min_by_key(|(parts, _)| *parts).map(|(_, shifts)| shifts)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_smallest_encoding_is_chosen_unless_one_is_asked_for() {
-        assert_eq!(choose("Hello {€}", None), Ok(Encoding::Gsm7));
-        assert_eq!(choose("Ça va", None), Ok(Encoding::Gsm7));
-        assert_eq!(choose("ça va", None), Ok(Encoding::Ucs2));
-        assert_eq!(choose("Hello", Some(Encoding::Ucs2)), Ok(Encoding::Ucs2));
-    }
-
-    #[test]
-    fn a_refusal_lists_each_character_once_with_its_place() {
-        let error = choose("açbçc`", Some(Encoding::Gsm7)).expect_err("ç and ` are not GSM-7");
-        assert_eq!(error.listed, [('ç', 1), ('`', 5)]);
-        assert_eq!(error.total, 3);
-        assert_eq!(error.characters(), "ç`");
-        assert_eq!(error.to_string(), "3 characters are not in the GSM-7 alphabet: U+00E7 at 1, U+0060 at 5");
-    }
-}
+mod tests;

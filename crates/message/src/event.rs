@@ -10,6 +10,8 @@ use crate::words;
 words! {
     /// What an event tells. The set is open towards clients: they ignore types they do not know.
     pub enum EventType {
+        /// Accepted for a later time.
+        MessageScheduled = "message.scheduled",
         MessageQueued = "message.queued",
         MessageSending = "message.sending",
         MessageSent = "message.sent",
@@ -24,6 +26,8 @@ words! {
         /// A report that came after a final status, or for an attempt that no longer counts.
         MessageReportIgnored = "message.report_ignored",
         CreditToppedUp = "credit.topped_up",
+        /// An operator corrected the available credit.
+        CreditAdjusted = "credit.adjusted",
     }
 }
 
@@ -31,7 +35,8 @@ impl EventType {
     /// The type that announces a move to `status`.
     pub const fn of(status: Status) -> Self {
         match status {
-            Status::Scheduled | Status::Queued => Self::MessageQueued,
+            Status::Scheduled => Self::MessageScheduled,
+            Status::Queued => Self::MessageQueued,
             Status::Sending => Self::MessageSending,
             Status::Sent => Self::MessageSent,
             Status::Delivered => Self::MessageDelivered,
@@ -55,6 +60,8 @@ words! {
         Capture = "CAPTURE",
         /// (+p, -p)
         Release = "RELEASE",
+        /// (+a, 0) or (-a, 0)
+        Adjustment = "ADJUSTMENT",
     }
 }
 
@@ -122,6 +129,19 @@ impl Event {
             (Some(report), _) => Some(report.message),
             (None, Some(transaction)) => transaction.message,
             (None, None) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_is_announced_by_its_own_type() {
+        for status in Status::ALL {
+            let word = format!("message.{}", status.as_str().to_lowercase());
+            assert_eq!(EventType::of(*status).as_str(), word);
         }
     }
 }

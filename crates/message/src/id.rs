@@ -76,6 +76,10 @@ id!(
     /// One row of a client's event log, the same in every sink that carries it.
     EventId
 );
+id!(
+    /// One entry of the audit log.
+    AuditEntryId
+);
 
 impl EventId {
     /// The id of the event at `seq` of a client's log. It is a function of the row, so no store keeps it;

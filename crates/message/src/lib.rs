@@ -1,10 +1,11 @@
-//! What a message is: ids, phone numbers, encodings and parts, statuses, failures, reports, events.
+//! What a message is: ids, phone numbers, classes, encodings and parts, statuses, failures, reports, events.
 //! For every other crate, which speak in these types. Pure: no I/O, no clock, no randomness; and no
 //! money decisions (see `ledger`).
 
 pub mod id;
 pub mod time;
 
+pub mod class;
 pub mod encoding;
 pub mod parts;
 pub mod phone;

@@ -84,6 +84,14 @@ impl PhoneNumber {
         &self.0[1..]
     }
 
+    /// The region whose numbering plan has it, as in `US` (ISO 3166-1 alpha-2); `None` for numbers that are no region's,
+    /// like those of satellite networks.
+    pub fn region(&self) -> Option<String> {
+        let parsed = PHONE_NUMBER_UTIL.parse(self.as_str(), None).ok()?;
+        let region = PHONE_NUMBER_UTIL.get_region_for_number(&parsed)?;
+        Some(region.to_string()).filter(|code| code.len() == 2)
+    }
+
     /// A number set aside for fiction, `+1 <area> 555 01NN` (North American Numbering Plan): no real route may
     /// take it.
     pub fn is_fictional(&self) -> bool {
@@ -130,6 +138,22 @@ mod tests {
         ];
         for (spelling, expected) in cases {
             assert_eq!(PhoneNumber::parse(spelling), Err(expected), "{spelling}");
+        }
+    }
+
+    #[test]
+    fn the_region_is_that_of_the_numbering_plan() {
+        let cases = [
+            ("+12025550100", Some("US")),
+            ("+16135550100", Some("CA")),
+            ("+447400123456", Some("GB")),
+            ("+80012345678", None),
+            ("+883510012345", None),
+            ("+9991234567", None),
+        ];
+        for (number, expected) in cases {
+            let number = PhoneNumber::from_trusted(number.to_owned()).unwrap();
+            assert_eq!(number.region().as_deref(), expected, "{}", number.as_str());
         }
     }
 

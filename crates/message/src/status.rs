@@ -51,12 +51,14 @@ macro_rules! words {
 words! {
     /// The state of a message. Who moves it where:
     ///
-    /// - accept makes it QUEUED;
+    /// - accept makes it QUEUED, or SCHEDULED until its time;
     /// - a worker's claim moves QUEUED or FAILED_TEMP to SENDING;
     /// - the outcome of the attempt moves SENDING to SENT, FAILED_TEMP, FAILED_PERM or UNKNOWN;
     /// - a lease that ran out moves SENDING to UNKNOWN;
     /// - a provider report moves SENDING, UNKNOWN and SENT to SENT, DELIVERED or FAILED_PERM;
-    /// - the sweeper moves UNKNOWN to FAILED_TEMP (`on_unknown` RESEND) and QUEUED or FAILED_TEMP to EXPIRED.
+    /// - the sweeper moves UNKNOWN to FAILED_TEMP (`on_unknown` RESEND) and QUEUED or FAILED_TEMP to EXPIRED,
+    ///   and SCHEDULED to QUEUED;
+    /// - its client cancels it while it is SCHEDULED, QUEUED or FAILED_TEMP.
     pub enum Status {
         /// Accepted for a later time.
         Scheduled = "SCHEDULED",
