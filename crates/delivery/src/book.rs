@@ -89,6 +89,7 @@ impl Book {
                 failure,
                 has_unknown_attempt: state.has_open_earlier_attempt,
                 at: self.now,
+                replayed_as: None,
             });
         }
         self.plan.states.push(StateChange {

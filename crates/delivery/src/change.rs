@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ledger::LedgerError;
 
 use crate::book::{Book, clients_of};
+use crate::lane::Lanes;
 use crate::model::MessageKey;
 use crate::plan::{RefBinding, Wanted};
 use crate::port::{Bell, PendingReport, Queue, Store, StoreError};
@@ -22,12 +23,13 @@ pub enum Learned {
     Outcome { key: MessageKey, attempt: i32, fence: i64, outcome: Outcome },
     Report(PendingReport),
     Timer { key: MessageKey },
+    Cancel { key: MessageKey },
 }
 
 impl Learned {
     pub fn key(&self) -> MessageKey {
         match self {
-            Self::Outcome { key, .. } | Self::Timer { key } => *key,
+            Self::Outcome { key, .. } | Self::Timer { key } | Self::Cancel { key } => *key,
             Self::Report(pending) => pending.target.key,
         }
     }
@@ -42,6 +44,7 @@ impl Learned {
                 report: &pending.report,
             },
             Self::Timer { .. } => Input::Timer,
+            Self::Cancel { .. } => Input::Cancel,
         }
     }
 }
@@ -53,7 +56,7 @@ pub struct Mover {
     pub queue: Arc<dyn Queue>,
     pub bell: Arc<dyn Bell>,
     pub timing: Arc<Timing>,
-    pub lane: Arc<str>,
+    pub lanes: Lanes,
     /// The provider whose attempts' references are bound.
     pub provider: Arc<str>,
 }
@@ -140,7 +143,7 @@ impl Mover {
                 let Some(change) = change else { continue };
                 changed += 1;
                 if change.offer {
-                    offers.push(*key);
+                    offers.push((*key, message.priority));
                 }
                 book.record(&current, change).map_err(broken_books)?;
                 if let Some(written) = book.plan.states.last() {
@@ -157,7 +160,7 @@ impl Mover {
             self.bell.ring(&rings).await;
         }
         if !offers.is_empty() {
-            self.queue.offer(&self.lane, &offers).await;
+            self.lanes.offer(self.queue.as_ref(), offers).await;
         }
         Ok(moved)
     }

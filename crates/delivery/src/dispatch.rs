@@ -1,7 +1,6 @@
 //! Dispatch: take due ids, claim them, submit them, write the outcomes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use message::report::AttemptRef;
@@ -12,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::change::{Learned, Mover};
+use crate::health::{BREAK_AFTER, Health};
 use crate::model::MessageKey;
 use crate::port::{Claim, Claimed, StoreError, Ticket};
 use crate::transition::Outcome;
@@ -20,8 +20,6 @@ use crate::transition::Outcome;
 const BATCH: usize = 500;
 /// Of the lease, what must be left when the first byte is sent: for the provider's answer and the commit of the outcome.
 const LEASE_MARGIN: f64 = 0.5;
-/// Connect failures in a row after which the lane pauses.
-const BREAK_AFTER: u32 = 5;
 /// Longest pause of a lane, and of a store that does not answer.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -31,8 +29,7 @@ pub struct Dispatcher {
     provider: Arc<dyn Provider>,
     window: Arc<Semaphore>,
     window_size: usize,
-    /// Unavailable answers in a row.
-    failures: Arc<AtomicU32>,
+    health: Arc<Health>,
     early_reports: Arc<Notify>,
 }
 
@@ -44,11 +41,16 @@ struct Done {
 }
 
 impl Dispatcher {
-    /// `early_reports` is notified when a bound reference has reports waiting.
-    pub fn new(mover: Mover, provider: Arc<dyn Provider>, early_reports: Arc<Notify>) -> Self {
+    /// `health` is told of every submit; `early_reports` is notified when a bound reference has reports waiting.
+    pub fn new(
+        mover: Mover,
+        provider: Arc<dyn Provider>,
+        health: Arc<Health>,
+        early_reports: Arc<Notify>,
+    ) -> Self {
         let window_size = provider.window().clamp(1, Semaphore::MAX_PERMITS);
         let window = Arc::new(Semaphore::new(window_size));
-        Self { mover, provider, window, window_size, failures: Arc::default(), early_reports }
+        Self { mover, provider, window, window_size, health, early_reports }
     }
 
     /// Works until `stop`; then takes nothing more, lets what is in flight end, writes its outcomes, and returns.
@@ -58,7 +60,9 @@ impl Dispatcher {
         let writer = tokio::spawn(write_outcomes(self.mover.clone(), written, self.early_reports.clone()));
         let flights = TaskTracker::new();
         let mut backoff = Backoff::default();
-        while let Some((tickets, permit)) = self.take(&stop).await {
+        let mut turn = 0;
+        while let Some((tickets, permit)) = self.take(turn, &stop).await {
+            turn += 1;
             match self.launch(tickets, permit, &flights, &outcomes).await {
                 Ok(()) => backoff = Backoff::default(),
                 Err(error) => {
@@ -77,14 +81,19 @@ impl Dispatcher {
     }
 
     /// Ids for the provider's free window, with the permits that reserve it. `None` = stop.
-    async fn take(&self, stop: &CancellationToken) -> Option<(Vec<Box<dyn Ticket>>, OwnedSemaphorePermit)> {
+    async fn take(
+        &self,
+        turn: usize,
+        stop: &CancellationToken,
+    ) -> Option<(Vec<Box<dyn Ticket>>, OwnedSemaphorePermit)> {
         let taken = async {
             let mut permit = self.window.clone().acquire_owned().await.ok()?;
             let more = self.window.available_permits().min(BATCH - 1);
             if let Ok(rest) = self.window.clone().try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
                 permit.merge(rest);
             }
-            let tickets = self.mover.queue.take(&self.mover.lane, permit.num_permits()).await;
+            let queue = self.mover.queue.as_ref();
+            let tickets = self.mover.lanes.take(queue, turn, permit.num_permits()).await;
             Some((tickets, permit))
         };
         tokio::select! {
@@ -122,7 +131,7 @@ impl Dispatcher {
             };
             let flight = Flight {
                 provider: self.provider.clone(),
-                failures: self.failures.clone(),
+                health: self.health.clone(),
                 submit_by: claimed_from + lease.mul_f64(1.0 - LEASE_MARGIN),
                 until: claimed_from + lease,
             };
@@ -140,7 +149,7 @@ impl Dispatcher {
 
     /// After several connect failures in a row the lane waits, longer each time, with one try in between.
     async fn pause_if_broken(&self, stop: &CancellationToken) {
-        let failures = self.failures.load(Ordering::Relaxed);
+        let failures = self.health.unavailable_in_a_row();
         if failures >= BREAK_AFTER {
             let doublings = (failures - BREAK_AFTER).min(8);
             let pause = (self.mover.timing.unavailable_pause / 4 * 2u32.pow(doublings)).min(PAUSE_MAX);
@@ -152,7 +161,7 @@ impl Dispatcher {
 
 struct Flight {
     provider: Arc<dyn Provider>,
-    failures: Arc<AtomicU32>,
+    health: Arc<Health>,
     submit_by: Instant,
     until: Instant,
 }
@@ -167,12 +176,10 @@ impl Flight {
             metrics::counter!("herald_submits_total", "outcome" => "too_late").increment(1);
             return Learned::Outcome { key, attempt, fence, outcome: Outcome::Unavailable };
         }
-        let outcome = outcome_of(self.provider.submit(&submission_of(claimed)).await);
-        if outcome == Outcome::Unavailable {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.failures.store(0, Ordering::Relaxed);
-        }
+        let submission = submission_of(claimed);
+        let flight = self.health.begin();
+        let outcome = outcome_of(self.provider.submit(&submission).await);
+        flight.end(&outcome);
         metrics::counter!("herald_submits_total", "outcome" => label(&outcome)).increment(1);
         Learned::Outcome { key, attempt, fence, outcome }
     }
@@ -190,6 +197,8 @@ fn submission_of(claimed: Claimed) -> Submission {
         sender: record.sender,
         content: record.content,
         encoding: record.encoding,
+        shifts: record.shifts,
+        is_flash: record.is_flash,
         reference_bits: record.reference_bits,
         part_count: record.part_count,
         validity: Some(record.expire_at.since(claimed.claimed_at)),

@@ -12,10 +12,17 @@ pub mod retry;
 pub mod transition;
 
 pub mod accept;
+pub mod adjust;
+pub mod cancel;
 pub mod change;
+pub mod credit;
 pub mod dispatch;
+pub mod health;
 pub mod inbox;
+pub mod lane;
 pub mod reconcile;
+pub mod retention;
+pub mod statement;
 pub mod sweep;
 pub mod top_up;
 pub mod watch;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ledger::{Balance, Policy};
+use message::class::{MessageClass, Priority};
 use message::encoding::Encoding;
+use message::encoding::national::Shifts;
 use message::failure::Failure;
-use message::id::{ClientId, MessageId};
+use message::id::{AuditEntryId, ClientId, MessageId};
 use message::parts::{Content, ReferenceBits};
 use message::phone::PhoneNumber;
 use message::status::{LockState, OnUnknown, PartStates, Status};
@@ -54,7 +56,11 @@ pub struct Client {
     pub default_sender: String,
     /// Most parts of one message, 1 to 255.
     pub max_parts: i32,
+    /// The balance is low below it; 0 = never.
+    pub low_balance_micros: i64,
     pub created_at: Timestamp,
+    /// Grows with each change of the settings, from 1.
+    pub revision: i64,
 }
 
 /// The hot row of a client: what every accepted message and every event moves.
@@ -76,6 +82,10 @@ pub struct MessageRecord {
     pub sender: String,
     pub content: Content,
     pub encoding: Encoding,
+    /// The national tables of a GSM-7 text.
+    pub shifts: Shifts,
+    /// The text is not the one that was given.
+    pub is_transliterated: bool,
     pub reference_bits: ReferenceBits,
     pub part_count: u16,
     pub price_micros: i64,
@@ -84,7 +94,15 @@ pub struct MessageRecord {
     pub reference: String,
     pub metadata: BTreeMap<String, String>,
     pub on_unknown: OnUnknown,
+    pub priority: Priority,
+    /// Message class 0: shown at once and not kept.
+    pub is_flash: bool,
+    pub class: MessageClass,
+    /// The dead letter that it sends again.
+    pub replay_of: Option<MessageId>,
     pub created_at: Timestamp,
+    /// When it is due; `None` = it was due at once.
+    pub scheduled_at: Option<Timestamp>,
     /// End of the validity period.
     pub expire_at: Timestamp,
 }
@@ -100,7 +118,7 @@ pub struct MessageState {
     pub fence: i64,
     /// The current or last attempt, from 1; 0 = none yet.
     pub attempt: i32,
-    /// QUEUED, FAILED_TEMP: claimable from then on. UNKNOWN: sent again then; `None` = never. Else `None`.
+    /// SCHEDULED: queued then. QUEUED, FAILED_TEMP: claimable from then on. UNKNOWN: sent again then; `None` = never. Else `None`.
     pub due_at: Option<Timestamp>,
     /// SENDING: when the claim expires. Else `None`.
     pub lease_until: Option<Timestamp>,
@@ -135,6 +153,7 @@ pub struct OpenMessage {
     pub part_count: u16,
     pub price_micros: i64,
     pub on_unknown: OnUnknown,
+    pub priority: Priority,
     pub expire_at: Timestamp,
     pub state: MessageState,
 }
@@ -144,6 +163,7 @@ words! {
     pub enum KeyKind {
         Send = "SEND",
         TopUp = "TOP_UP",
+        Adjust = "ADJUST",
     }
 }
 
@@ -180,6 +200,8 @@ pub struct DeadLetter {
     pub failure: Failure,
     pub has_unknown_attempt: bool,
     pub at: Timestamp,
+    /// The message that sent it again.
+    pub replayed_as: Option<MessageId>,
 }
 
 words! {
@@ -209,4 +231,52 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     pub expire_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
+    /// To a minute or so.
+    pub last_used_at: Option<Timestamp>,
+    /// Address ranges in CIDR form that it may be used from; empty = all.
+    pub allowed_ranges: Vec<String>,
+}
+
+/// What a provider pushes its reports with: never the secret itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderKey {
+    pub id: String,
+    /// The provider whose reports it may push.
+    pub provider: String,
+    pub name: String,
+    /// HMAC-SHA256 of the whole key under the server's pepper.
+    pub fingerprint: Vec<u8>,
+    pub created_at: Timestamp,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// One deed of an operator. No field holds a secret, a text or a whole number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    pub id: AuditEntryId,
+    pub at: Timestamp,
+    /// The operator's key; empty = the server itself.
+    pub key_id: String,
+    /// The client that it acted for, or on.
+    pub client: Option<ClientId>,
+    /// As in `AdminService.UpdateClient`.
+    pub action: String,
+    /// What it was done to; empty when the client or the action says it.
+    pub target: String,
+    /// JSON; empty if there was nothing.
+    pub before: String,
+    /// JSON; empty if there is nothing.
+    pub after: String,
+    pub note: String,
+    pub request_id: String,
+}
+
+/// How long things are kept; `None` = for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// From the time an event was written.
+    pub events: Option<Duration>,
+    /// From the time a message became final.
+    pub messages: Option<Duration>,
+    pub audit_entries: Option<Duration>,
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use message::event::Event;
-use message::id::ClientId;
+use message::id::{ClientId, MessageId};
 use message::time::Timestamp;
 
 use crate::model::{
-    Client, DeadLetter, Head, IdempotencyKey, Message, MessageKey, MessageState, OpenMessage, RememberedCall,
+    AuditEntry, Client, DeadLetter, Head, IdempotencyKey, Message, MessageKey, MessageState, OpenMessage,
+    RememberedCall,
 };
 
 /// What a transaction must lock and read before it decides.
@@ -21,6 +22,8 @@ pub struct Wanted {
     pub keys: BTreeSet<IdempotencyKey>,
     /// Inbox rows: which of them are still pending is read under the locks above.
     pub reports: BTreeSet<i64>,
+    /// Dead letters to replay. Their clients must be in `clients`.
+    pub dead_letters: BTreeSet<MessageKey>,
 }
 
 /// What was locked and read. What does not exist is absent.
@@ -32,6 +35,8 @@ pub struct Loaded {
     pub messages: BTreeMap<MessageKey, OpenMessage>,
     pub keys: HashMap<IdempotencyKey, RememberedCall>,
     pub pending_reports: BTreeSet<i64>,
+    /// Those that exist, with the message that each was replayed as.
+    pub dead_letters: BTreeMap<MessageKey, Option<MessageId>>,
 }
 
 /// What a transaction writes, in this order. Every section may be empty.
@@ -49,6 +54,11 @@ pub struct Plan {
     /// Inbox rows that are dealt with.
     pub done_reports: Vec<i64>,
     pub dead_letters: Vec<DeadLetter>,
+    /// Dead letters that are sent again, and the message of the same client that does it: a conflict if it was
+    /// replayed before.
+    pub replays: Vec<(MessageKey, MessageId)>,
+    /// Whose deed this is.
+    pub audit_entries: Vec<AuditEntry>,
 }
 
 impl Plan {

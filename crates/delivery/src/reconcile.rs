@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use message::id::ClientId;
+use message::id::{AuditEntryId, ClientId, Entropy};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::ClientState;
-use crate::port::{Books, Checkpoint, Store, StoreError};
+use crate::model::{AuditEntry, Client, ClientState};
+use crate::port::{Books, Checkpoint, ClientFilter, Store, StoreError};
 use crate::timing::Timing;
 
 /// Clients read at once.
@@ -104,7 +104,7 @@ pub async fn run(store: Arc<dyn Store>, timing: Arc<Timing>, stop: CancellationT
 async fn check_all(store: &dyn Store, timing: &Timing) -> Result<(), StoreError> {
     let (mut after, mut drift, mut broken) = (None, 0i64, 0u32);
     loop {
-        let clients = store.clients(after, PAGE).await?;
+        let clients = store.clients(&ClientFilter::default(), after, PAGE, PAGE).await?.items;
         let Some(last) = clients.last() else { break };
         after = Some(last.id);
         for client in clients {
@@ -122,12 +122,45 @@ async fn check_all(store: &dyn Store, timing: &Timing) -> Result<(), StoreError>
             broken += 1;
             tracing::error!(client.id = %client.id, "the books of client {} are broken: {violations}", client.id);
             if client.state == ClientState::Active {
-                let reason = format!("reconciler: {violations}");
-                store.set_client_state(client.id, ClientState::Suspended, &reason).await?;
+                suspend(store, client, &violations).await?;
             }
         }
     }
     metrics::gauge!("herald_ledger_drift_micros").set(drift as f64);
     metrics::gauge!("herald_ledger_broken_clients").set(f64::from(broken));
     Ok(())
+}
+
+/// The server's own deed, in the audit log like an operator's.
+async fn suspend(store: &dyn Store, client: Client, violations: &str) -> Result<(), StoreError> {
+    let at = store.now().await?;
+    let note = format!("reconciler: {violations}");
+    let entry = AuditEntry {
+        id: AuditEntryId::new(at, entropy_of(client.id, client.revision)),
+        at,
+        key_id: String::new(),
+        client: Some(client.id),
+        action: "SuspendClient".to_owned(),
+        target: String::new(),
+        before: String::new(),
+        after: String::new(),
+        note: note.clone(),
+        request_id: String::new(),
+    };
+    let client = Client { state: ClientState::Suspended, suspend_reason: note, ..client };
+    match store.update_client(&client, &entry).await {
+        // An operator changed it at the same moment: the next round looks again.
+        Ok(_) | Err(StoreError::Conflict) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// There is no randomness here: the client and its revision make the entry's id unique.
+fn entropy_of(client: ClientId, revision: i64) -> Entropy {
+    let mut entropy = [0; 10];
+    entropy.copy_from_slice(&client.as_uuid().as_bytes()[6..]);
+    for (byte, of_revision) in entropy.iter_mut().zip(revision.to_le_bytes()) {
+        *byte ^= of_revision;
+    }
+    Entropy(entropy)
 }

@@ -63,10 +63,10 @@ pub async fn offer_backlog(mover: &Mover) -> Result<usize, StoreError> {
     loop {
         let page = mover.store.backlog(after, BATCH).await?;
         let Some(last) = page.last() else { return Ok(offered) };
-        after = Some(*last);
+        after = Some((last.0, last.1));
         offered += page.len();
-        let keys: Vec<_> = page.into_iter().map(|(_, key)| key).collect();
-        mover.queue.offer(&mover.lane, &keys).await;
+        let due = page.into_iter().map(|(_, key, priority)| (key, priority));
+        mover.lanes.offer(mover.queue.as_ref(), due).await;
     }
 }
 

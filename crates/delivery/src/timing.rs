@@ -20,6 +20,8 @@ pub struct Timing {
     pub watch_poll: Duration,
     /// How often the reconciler checks every client.
     pub reconcile_interval: Duration,
+    /// How often retention is applied.
+    pub retention_interval: Duration,
     /// How long an idempotency key is remembered.
     pub key_lifetime: Duration,
     /// How long an unmatched report and a provider reference are kept.
@@ -49,6 +51,7 @@ impl Default for Timing {
             sweep_interval: Duration::from_secs(1),
             watch_poll: Duration::from_secs(5),
             reconcile_interval: Duration::from_secs(60),
+            retention_interval: minutes(60),
             key_lifetime: Duration::from_secs(24 * 3_600),
             report_lifetime: Duration::from_secs(72 * 3_600),
             ref_lifetime: Duration::from_secs(14 * 24 * 3_600),

@@ -23,6 +23,8 @@ pub enum Input<'a> {
     Report { provider: &'a str, attempt: i32, part: u16, report: &'a ProviderReport },
     /// The message's timer fired.
     Timer,
+    /// The client does not want it any more.
+    Cancel,
 }
 
 /// How an attempt ended, in the words of the provider contract.
@@ -75,6 +77,7 @@ pub fn apply(
         Input::Outcome { fence, outcome } => step.outcome(*fence, outcome),
         Input::Report { provider, attempt, part, report } => step.report(provider, *attempt, *part, report),
         Input::Timer => step.timer(),
+        Input::Cancel => step.cancel(),
     }
     step.finish(matches!(input, Input::Timer))
 }
@@ -262,8 +265,24 @@ impl Step<'_> {
         if self.message.expire_at <= self.now {
             return self.expire();
         }
-        if self.change.state.due_at.is_some_and(|due| due <= self.now) {
-            self.change.offer = true;
+        let due = self.change.state.due_at;
+        if due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        if self.change.state.status == Status::Scheduled {
+            self.move_to(Status::Queued, None);
+            self.change.state.due_at = due;
+        }
+        self.change.offer = true;
+    }
+
+    /// While no attempt is under way or may have succeeded.
+    fn cancel(&mut self) {
+        let state = &mut self.change.state;
+        let may_end = matches!(state.status, Status::Scheduled | Status::Queued | Status::FailedTemp);
+        if may_end && !state.has_open_earlier_attempt {
+            state.failure = None;
+            self.move_to(Status::Canceled, None);
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use message::encoding::Encoding;
+use message::encoding::national::Shifts;
 use message::failure::Failure;
 use message::parts::{Content, ReferenceBits};
 use message::phone::PhoneNumber;
@@ -21,6 +22,10 @@ pub struct Submission {
     pub content: Content,
     /// Frozen at accept, like `reference_bits` and `part_count`.
     pub encoding: Encoding,
+    /// The national tables of a GSM-7 text.
+    pub shifts: Shifts,
+    /// Message class 0: shown at once and not kept (3GPP TS 23.038 section 4).
+    pub is_flash: bool,
     pub reference_bits: ReferenceBits,
     /// From 1 to 255.
     pub part_count: u16,

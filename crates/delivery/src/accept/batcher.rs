@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::decide::{self, Decision, Submission};
 use super::{AcceptError, Receipt};
 use crate::book::Book;
-use crate::model::MessageKey;
+use crate::lane::Lanes;
 use crate::plan::Wanted;
 use crate::port::{Bell, Queue, Store, StoreError};
 use crate::timing::Timing;
@@ -25,7 +25,11 @@ const TRIES: u32 = 5;
 #[derive(Clone)]
 pub struct Acceptor {
     writers: Arc<[mpsc::Sender<Waiting>]>,
+    key_lifetime: Duration,
 }
+
+/// The answer to a submission, to come.
+pub struct Answer(oneshot::Receiver<Result<Receipt, AcceptError>>);
 
 struct Waiting {
     submission: Submission,
@@ -39,8 +43,8 @@ pub struct Ports {
     pub queue: Arc<dyn Queue>,
     pub bell: Arc<dyn Bell>,
     pub timing: Arc<Timing>,
-    /// The lane that new messages are offered to.
-    pub lane: Arc<str>,
+    /// Where new messages are offered.
+    pub lanes: Lanes,
 }
 
 impl Acceptor {
@@ -52,12 +56,18 @@ impl Acceptor {
             tokio::spawn(run(ports.clone(), receiver, stop.clone()));
             sender
         };
-        Self { writers: (0..writers.max(1)).map(start_one).collect() }
+        let key_lifetime = ports.timing.key_lifetime;
+        Self { writers: (0..writers.max(1)).map(start_one).collect(), key_lifetime }
     }
 
-    /// Accepts one submission. The transaction runs in the writer's task, so a caller that leaves cancels
-    /// nothing.
-    pub async fn accept(&self, submission: Submission) -> Result<Receipt, AcceptError> {
+    /// How long an idempotency key is remembered.
+    pub fn key_lifetime(&self) -> Duration {
+        self.key_lifetime
+    }
+
+    /// Hands one submission over. What a client hands over in turn is decided in that order. The transaction runs in
+    /// the writer's task, so a caller that leaves cancels nothing.
+    pub fn accept(&self, submission: Submission) -> Result<Answer, AcceptError> {
         let client = submission.prepared.client;
         let spread = usize::from(client.as_uuid().as_bytes()[15]) % self.writers.len();
         let (answer, answered) = oneshot::channel();
@@ -67,8 +77,15 @@ impl Acceptor {
             }
             mpsc::error::TrySendError::Closed(_) => AcceptError::ShuttingDown,
         })?;
+        Ok(Answer(answered))
+    }
+}
+
+impl Answer {
+    /// When it is committed, or refused.
+    pub async fn wait(self) -> Result<Receipt, AcceptError> {
         // A writer that dies in mid-transaction leaves the outcome open.
-        answered.await.unwrap_or(Err(AcceptError::Uncertain(None)))
+        self.0.await.unwrap_or(Err(AcceptError::Uncertain(None)))
     }
 }
 
@@ -148,6 +165,7 @@ async fn commit_once(ports: &Ports, batch: &[Submission]) -> Result<Vec<Decision
     let wanted = Wanted {
         clients: batch.iter().map(|submission| submission.prepared.client).collect(),
         keys: batch.iter().filter_map(Submission::idempotency_key).collect(),
+        dead_letters: batch.iter().filter_map(Submission::dead_letter).collect(),
         ..Wanted::default()
     };
     let mut tx = ports.store.begin().await?;
@@ -165,16 +183,13 @@ async fn commit_once(ports: &Ports, batch: &[Submission]) -> Result<Vec<Decision
 
 /// What is lost between the commit and here is offered by the sweeper.
 async fn offer_accepted(ports: &Ports, decisions: &[Decision]) {
-    let keys: Vec<MessageKey> = decisions
-        .iter()
-        .filter_map(|decision| match decision {
-            Decision::Accepted(message) => Some(message.record.key),
-            _ => None,
-        })
-        .collect();
-    if !keys.is_empty() {
-        ports.queue.offer(&ports.lane, &keys).await;
-    }
+    let due = decisions.iter().filter_map(|decision| match decision {
+        Decision::Accepted(message) if message.state.status.is_claimable() => {
+            Some((message.record.key, message.record.priority))
+        }
+        _ => None,
+    });
+    ports.lanes.offer(ports.queue.as_ref(), due).await;
 }
 
 async fn answer(ports: &Ports, decision: Decision, submission: &Submission) -> Result<Receipt, AcceptError> {

@@ -1,11 +1,13 @@
 //! Who of a batch is accepted, and what is written for it. Pure.
 
+use std::time::Duration;
+
 use message::event::{DeliveryReport, EventType};
 use message::id::{Entropy, MessageId};
 use message::status::{LockState, PartStates, Status};
 use message::time::Timestamp;
 
-use super::{AcceptError, Prepared};
+use super::{AcceptError, FieldViolation, Prepared, ViolationKind};
 use crate::book::{Book, Entry};
 use crate::model::{
     ClientState, IdempotencyKey, Made, Message, MessageKey, MessageRecord, MessageState, RememberedCall,
@@ -13,6 +15,11 @@ use crate::model::{
 use crate::plan::Loaded;
 use crate::timing::Timing;
 use crate::transition;
+
+/// How far ahead a message may be scheduled.
+pub const SCHEDULE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// How long ago a scheduled time may be: more is a mistake, not a delay.
+pub const SCHEDULE_LATE_MAX: Duration = Duration::from_secs(3_600);
 
 /// One submission of the batch.
 #[derive(Clone, Debug)]
@@ -25,6 +32,12 @@ pub struct Submission {
 impl Submission {
     pub fn idempotency_key(&self) -> Option<IdempotencyKey> {
         self.prepared.key()
+    }
+
+    /// The dead letter that it sends again.
+    pub fn dead_letter(&self) -> Option<MessageKey> {
+        let id = self.prepared.replay_of?;
+        Some(MessageKey { client: self.prepared.client, id })
     }
 }
 
@@ -58,11 +71,23 @@ fn decide_one(timing: &Timing, loaded: &mut Loaded, book: &mut Book, submission:
             _ => {}
         }
     }
+    if let Some(dead) = submission.dead_letter() {
+        match loaded.dead_letters.get(&dead) {
+            None => return Decision::Refused(AcceptError::NoSuchDeadLetter),
+            Some(Some(replay)) => return Decision::Replay(*replay),
+            Some(None) => {}
+        }
+    }
     let Some((client, _)) = book.clients.get(&prepared.client) else {
         return Decision::Refused(AcceptError::NoSuchClient);
     };
     if client.state == ClientState::Suspended {
         return Decision::Refused(AcceptError::ClientSuspended);
+    }
+    if let Some(problem) = prepared.schedule_at.and_then(|at| schedule_problem(book.now, at)) {
+        let violation =
+            FieldViolation { field: "schedule_time", problem: problem.into(), kind: ViolationKind::Field };
+        return Decision::Refused(AcceptError::Invalid(vec![violation]));
     }
     let (balance, movement) = match book.balance(prepared.client).hold(prepared.price_micros) {
         Ok(held) => held,
@@ -79,13 +104,17 @@ fn decide_one(timing: &Timing, loaded: &mut Loaded, book: &mut Book, submission:
     let id = MessageId::new(book.now, submission.entropy);
     let mut message = new_message(timing, book.now, id, prepared);
     let entry = Entry {
-        kind: EventType::MessageQueued,
+        kind: EventType::of(message.state.status),
         previous_seq: 0,
         report: Some(first_report(&message)),
         movement: Some((movement, Some(id), String::new())),
     };
     message.state.last_event_seq = book.append(prepared.client, balance, entry);
     book.plan.messages.push(message.clone());
+    if let Some(dead) = submission.dead_letter() {
+        loaded.dead_letters.insert(dead, Some(id));
+        book.plan.replays.push((dead, id));
+    }
     if let Some(key) = key {
         let call = RememberedCall {
             key: key.clone(),
@@ -99,14 +128,25 @@ fn decide_one(timing: &Timing, loaded: &mut Loaded, book: &mut Book, submission:
     Decision::Accepted(Box::new(message))
 }
 
+fn schedule_problem(now: Timestamp, at: Timestamp) -> Option<&'static str> {
+    if at > now + SCHEDULE_MAX {
+        return Some("must be at most 30 days ahead");
+    }
+    (at < now - SCHEDULE_LATE_MAX).then_some("is more than an hour ago")
+}
+
 fn new_message(timing: &Timing, now: Timestamp, id: MessageId, prepared: &Prepared) -> Message {
-    let expire_at = now + prepared.validity;
+    let scheduled_at = prepared.schedule_at.filter(|at| *at > now);
+    let due_at = scheduled_at.unwrap_or(now);
+    let expire_at = due_at + prepared.validity;
     let record = MessageRecord {
         key: MessageKey { client: prepared.client, id },
         to: prepared.to.clone(),
         sender: prepared.sender.clone(),
         content: prepared.content.clone(),
         encoding: prepared.encoding,
+        shifts: prepared.shifts,
+        is_transliterated: prepared.is_transliterated,
         reference_bits: prepared.reference_bits,
         part_count: prepared.part_count,
         price_micros: prepared.price_micros,
@@ -114,11 +154,19 @@ fn new_message(timing: &Timing, now: Timestamp, id: MessageId, prepared: &Prepar
         reference: prepared.reference.clone(),
         metadata: prepared.metadata.clone(),
         on_unknown: prepared.on_unknown,
+        priority: prepared.priority,
+        is_flash: prepared.is_flash,
+        class: prepared.class,
+        replay_of: prepared.replay_of,
         created_at: now,
+        scheduled_at,
         expire_at,
     };
-    let timer_at = transition::first_timer(timing, now, expire_at);
-    let state = queued_state(now, prepared.part_count, Some(timer_at));
+    let timer_at = match scheduled_at {
+        Some(at) => at,
+        None => transition::first_timer(timing, now, expire_at),
+    };
+    let state = first_state(&record, Some(timer_at));
     Message { record, state }
 }
 
@@ -127,7 +175,7 @@ fn first_report(message: &Message) -> DeliveryReport {
         message: message.record.key.id,
         reference: message.record.reference.clone(),
         to: message.record.to.clone(),
-        status: Status::Queued,
+        status: message.state.status,
         previous: None,
         part: 0,
         attempt: 0,
@@ -141,24 +189,24 @@ fn first_report(message: &Message) -> DeliveryReport {
 
 /// The receipt of a remembered call: the message as it was when it was accepted.
 pub fn receipt_of(message: Message) -> Message {
-    let state = queued_state(message.record.created_at, message.record.part_count, None);
+    let state = first_state(&message.record, None);
     Message { record: message.record, state }
 }
 
-fn queued_state(now: Timestamp, part_count: u16, timer_at: Option<Timestamp>) -> MessageState {
+fn first_state(record: &MessageRecord, timer_at: Option<Timestamp>) -> MessageState {
     MessageState {
-        status: Status::Queued,
-        status_at: now,
+        status: if record.scheduled_at.is_some() { Status::Scheduled } else { Status::Queued },
+        status_at: record.created_at,
         lock: LockState::Held,
         fence: 0,
         attempt: 0,
-        due_at: Some(now),
+        due_at: Some(record.scheduled_at.unwrap_or(record.created_at)),
         lease_until: None,
         timer_at,
         provider: String::new(),
         provider_refs: Vec::new(),
         failure: None,
-        parts: PartStates::open(usize::from(part_count)),
+        parts: PartStates::open(usize::from(record.part_count)),
         has_open_earlier_attempt: false,
         last_event_seq: 0,
     }

@@ -11,16 +11,67 @@ use routing::rates::RateTable;
 use routing::route::ProviderEntry;
 use tokio::time::Instant;
 
-use super::decide::Submission;
+use super::batcher::Answer;
+use super::decide::{self, Submission};
 use super::prepare::{self, Prepared, SendRequest, Setting};
+use super::preview::{self, Preview, PreviewRequest};
+use super::quote::{self, Line, QuoteRequest};
 use super::{AcceptError, Acceptor, Receipt};
-use crate::model::Client;
+use crate::model::{Client, IdempotencyKey, KeyKind, Made};
 use crate::port::{Limiter, RateDecision, Store, StoreError};
 
 /// How long a client's settings are believed. The transaction checks again whatever refuses a send.
 const CLIENT_LIFETIME: Duration = Duration::from_secs(5);
 /// Clients remembered at most.
 const CLIENTS_MAX: usize = 10_000;
+
+/// What happens to a send when the client's rate is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverRate {
+    /// It is refused, with the time to come back.
+    Refuse,
+    /// It waits for its turn.
+    Wait,
+}
+
+/// A send that was handed over: its answer comes. Dropped, it is decided all the same.
+pub struct Pending {
+    answer: Awaited,
+    /// Whose rate it has taken, and how much.
+    metered: Option<(ClientId, u32)>,
+    provoked: Option<Refusal>,
+}
+
+enum Awaited {
+    Decision(Answer),
+    Replay(Box<Receipt>),
+}
+
+impl Pending {
+    fn replayed(receipt: Receipt) -> Self {
+        Self { answer: Awaited::Replay(Box::new(receipt)), metered: None, provoked: None }
+    }
+
+    /// The answer: when it is `Ok`, the message is committed.
+    pub async fn finish(self, gate: &Gate) -> Result<Receipt, AcceptError> {
+        let result = match self.answer {
+            Awaited::Decision(answer) => answer.wait().await,
+            Awaited::Replay(receipt) => return Ok(*receipt),
+        };
+        let is_new = matches!(&result, Ok(receipt) if !receipt.is_replay);
+        if !is_new {
+            gate.give_back(self.metered).await;
+        }
+        match result {
+            // The message is committed, and its first caller is told that nobody knows.
+            Ok(receipt) if is_new && self.provoked == Some(Refusal::OutcomeUncertainOnce) => {
+                tracing::debug!(message.id = %receipt.message.record.key.id, "a sandbox answer is withheld");
+                Err(AcceptError::Uncertain(None))
+            }
+            result => result,
+        }
+    }
+}
 
 /// Takes sends.
 pub struct Gate {
@@ -55,47 +106,145 @@ impl Gate {
     pub async fn send(
         &self,
         client: ClientId,
-        request: SendRequest,
+        request: &SendRequest,
         entropy: Entropy,
     ) -> Result<Receipt, AcceptError> {
+        self.begin(client, request, entropy, OverRate::Refuse).await?.finish(self).await
+    }
+
+    /// What a send would come to, without doing it.
+    pub async fn preview(
+        &self,
+        client: ClientId,
+        request: &PreviewRequest,
+    ) -> Result<(Preview, Arc<Client>), AcceptError> {
         let client = self.client(client).await?;
-        let rates = self.rates.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let setting =
-            Setting { rates: &rates, providers: &self.providers, reference_bits: self.reference_bits };
-        let prepared = prepare::prepare(&client, setting, request)?;
+        let rates = self.rates();
+        Ok((preview::preview(&client, self.setting(&rates), request)?, client))
+    }
+
+    /// What a campaign costs: the parts of each message and a line for each recipient.
+    pub async fn quote(
+        &self,
+        client: ClientId,
+        request: &QuoteRequest,
+    ) -> Result<(u16, Vec<Line>), AcceptError> {
+        let client = self.client(client).await?;
+        let rates = self.rates();
+        quote::quote(&client, self.setting(&rates), request)
+    }
+
+    /// Hands one send over, and answers when it will be decided in its turn: what one caller begins in turn is decided
+    /// in that order. `over_rate` says what to do when the client's rate is used up.
+    pub async fn begin(
+        &self,
+        client: ClientId,
+        request: &SendRequest,
+        entropy: Entropy,
+        over_rate: OverRate,
+    ) -> Result<Pending, AcceptError> {
+        let client = self.client(client).await?;
+        let prepared = match self.prepare(&client, request) {
+            Ok(prepared) => prepared,
+            Err(error) => return self.replay_or(&client, request, error).await,
+        };
         let provoked = client.is_sandbox.then(|| magic::refusal(&prepared.to)).flatten();
         refuse_provoked(provoked, &client, &prepared)?;
-        let parts = u32::from(prepared.part_count);
-        let is_metered = self.pass_limiter(&client, &prepared).await?;
-        let result = self.acceptor.accept(Submission { prepared, entropy }).await;
-        let is_new = matches!(&result, Ok(receipt) if !receipt.is_replay);
-        if is_metered && !is_new {
-            // Replays and refusals cost no rate.
-            self.limiter.give_back(client.id, parts).await;
+        self.hand_over(&client, prepared, entropy, over_rate, provoked).await
+    }
+
+    fn prepare(&self, client: &Client, request: &SendRequest) -> Result<Prepared, AcceptError> {
+        let rates = self.rates();
+        prepare::prepare(client, self.setting(&rates), request)
+    }
+
+    pub(super) fn rates(&self) -> Arc<RateTable> {
+        self.rates.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn setting<'a>(&'a self, rates: &'a RateTable) -> Setting<'a> {
+        Setting { rates, providers: &self.providers, reference_bits: self.reference_bits }
+    }
+
+    /// A remembered call is answered again, also where its request would be refused by now: rates and settings may
+    /// have changed since.
+    async fn replay_or(
+        &self,
+        client: &Client,
+        request: &SendRequest,
+        error: AcceptError,
+    ) -> Result<Pending, AcceptError> {
+        if !prepare::is_idempotency_key(&request.idempotency_key) {
+            return Err(error);
         }
-        match result {
-            // The message is committed, and its first caller is told that nobody knows.
-            Ok(receipt) if is_new && provoked == Some(Refusal::OutcomeUncertainOnce) => {
-                tracing::debug!(message.id = %receipt.message.record.key.id, "a sandbox answer is withheld");
-                Err(AcceptError::Uncertain(None))
+        let key =
+            IdempotencyKey { client: client.id, kind: KeyKind::Send, key: request.idempotency_key.clone() };
+        let Some(first) = self.store.remembered(&key).await.map_err(AcceptError::Store)? else {
+            return Err(error);
+        };
+        let now = self.store.now().await.map_err(AcceptError::Store)?;
+        let is_live = now.since(first.created_at) < self.acceptor.key_lifetime();
+        let is_same = first.fingerprint == prepare::fingerprint(client.id, request);
+        match first.made {
+            Made::Message(id) if is_live && is_same => {
+                let message = self.store.message(client.id, id).await.map_err(AcceptError::Store)?;
+                let message = decide::receipt_of(message.ok_or(AcceptError::Uncertain(None))?);
+                Ok(Pending::replayed(Receipt { message, is_replay: true }))
             }
-            result => result,
+            _ => Err(error),
+        }
+    }
+
+    pub(super) async fn hand_over(
+        &self,
+        client: &Client,
+        prepared: Prepared,
+        entropy: Entropy,
+        over_rate: OverRate,
+        provoked: Option<Refusal>,
+    ) -> Result<Pending, AcceptError> {
+        let parts = u32::from(prepared.part_count);
+        let is_metered = self.pass_limiter(client, &prepared, over_rate).await?;
+        let metered = is_metered.then_some((client.id, parts));
+        match self.acceptor.accept(Submission { prepared, entropy }) {
+            Ok(answer) => Ok(Pending { answer: Awaited::Decision(answer), metered, provoked }),
+            Err(error) => {
+                self.give_back(metered).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Replays and refusals cost no rate.
+    async fn give_back(&self, metered: Option<(ClientId, u32)>) {
+        if let Some((client, parts)) = metered {
+            self.limiter.give_back(client, parts).await;
         }
     }
 
     /// `true` = tokens were taken. Without tokens, a key that is remembered still passes: its replay is free.
-    async fn pass_limiter(&self, client: &Client, prepared: &Prepared) -> Result<bool, AcceptError> {
+    async fn pass_limiter(
+        &self,
+        client: &Client,
+        prepared: &Prepared,
+        over_rate: OverRate,
+    ) -> Result<bool, AcceptError> {
         let per_second = u32::try_from(client.parts_per_second).unwrap_or(0);
         if per_second == 0 {
             return Ok(false);
         }
         let burst = u32::try_from(client.burst_parts).unwrap_or(0).max(1);
         let parts = u32::from(prepared.part_count);
-        match self.limiter.take(client.id, parts, per_second, burst).await {
-            RateDecision::Ok => Ok(true),
-            RateDecision::RetryAfter(_) if self.is_remembered(prepared).await? => Ok(false),
-            RateDecision::RetryAfter(retry_after) => {
-                Err(AcceptError::RateLimited { retry_after, parts_per_second: per_second })
+        loop {
+            match self.limiter.take(client.id, parts, per_second, burst).await {
+                RateDecision::Ok => return Ok(true),
+                RateDecision::RetryAfter(_) if self.is_remembered(prepared).await? => return Ok(false),
+                RateDecision::RetryAfter(retry_after) if over_rate == OverRate::Wait => {
+                    tokio::time::sleep(retry_after).await;
+                }
+                RateDecision::RetryAfter(retry_after) => {
+                    return Err(AcceptError::RateLimited { retry_after, parts_per_second: per_second });
+                }
             }
         }
     }
@@ -105,7 +254,12 @@ impl Gate {
         Ok(self.store.remembered(&key).await.map_err(AcceptError::Store)?.is_some())
     }
 
-    async fn client(&self, id: ClientId) -> Result<Arc<Client>, AcceptError> {
+    /// Reads the client's settings anew at its next call.
+    pub fn forget(&self, client: ClientId) {
+        self.remembered_clients().remove(&client);
+    }
+
+    pub(super) async fn client(&self, id: ClientId) -> Result<Arc<Client>, AcceptError> {
         if let Some((read_at, client)) = self.remembered_clients().get(&id)
             && read_at.elapsed() < CLIENT_LIFETIME
         {

@@ -4,9 +4,12 @@ pub mod batcher;
 pub mod decide;
 pub mod gate;
 pub mod prepare;
+pub mod preview;
+pub mod quote;
+pub mod replay;
 
 pub use batcher::{Acceptor, Ports};
-pub use gate::Gate;
+pub use gate::{Gate, OverRate, Pending};
 pub use prepare::{Prepared, SendRequest};
 
 use std::time::Duration;
@@ -73,6 +76,11 @@ pub enum AcceptError {
     ClientSuspended,
     #[error("no such client")]
     NoSuchClient,
+    #[error("no such dead letter")]
+    NoSuchDeadLetter,
+    /// An attempt of the dead letter has an unknown outcome, and the caller did not accept the risk.
+    #[error("the recipient may have got the dead letter")]
+    DuplicateRisk,
     #[error("the idempotency key was used for another request")]
     KeyReused { first_message: Option<MessageId> },
     #[error("over the rate limit")]

@@ -1,10 +1,11 @@
 //! What the reconciler reads, checkpoints, and the removal of what is no longer needed.
 
 use async_trait::async_trait;
-use message::id::ClientId;
+use message::id::{AuditEntryId, ClientId, MessageId};
 use message::time::Timestamp;
 
 use super::StoreError;
+use crate::model::{AuditEntry, Message};
 
 /// The reconciler's verbs.
 #[async_trait]
@@ -19,6 +20,25 @@ pub trait AuditStore: Send + Sync + 'static {
     /// Removes the client's events through `seq`, but never past its checkpoint, and moves `oldest_seq`.
     /// Answers the new `oldest_seq`.
     async fn trim_events(&self, client: ClientId, through: i64) -> Result<i64, StoreError>;
+
+    /// The client's messages older than `created_before`, in the order in which they were accepted, after the one
+    /// given: what retention looks at.
+    async fn old_messages(
+        &self,
+        client: ClientId,
+        created_before: Timestamp,
+        after: Option<MessageId>,
+        limit: i64,
+    ) -> Result<Vec<Message>, StoreError>;
+
+    /// Removes those of `ids` whose status is final and whose credit is not HELD, with their states, locks and dead
+    /// letters. Answers how many.
+    async fn remove_messages(&self, client: ClientId, ids: &[MessageId]) -> Result<u64, StoreError>;
+
+    /// Audit entries older than `before`, oldest first.
+    async fn old_audit_entries(&self, before: Timestamp, limit: i64) -> Result<Vec<AuditEntry>, StoreError>;
+
+    async fn remove_audit_entries(&self, ids: &[AuditEntryId]) -> Result<u64, StoreError>;
 
     /// Removes up to `limit` rows of each kind that are older than the limits.
     async fn purge(&self, limits: &PurgeLimits, limit: i64) -> Result<Purged, StoreError>;

@@ -7,13 +7,16 @@ mod queue;
 mod store;
 mod view;
 
-pub use admin::{AdminStore, RateRow};
+pub use admin::{
+    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned,
+    UnmatchedReport,
+};
 pub use audit::{AuditStore, Books, Checkpoint, PurgeLimits, Purged};
 pub use queue::{Bell, Limiter, Queue, RateDecision, Ring, Ticket};
 pub use store::{
     Claim, Claimed, PendingReport, ReportTarget, StoreError, StoredReports, Transaction, WorkStore,
 };
-pub use view::{EventPage, TransactionFilter, ViewStore};
+pub use view::{EventPage, MessageFilter, Total, TransactionFilter, ViewStore};
 
 /// The whole store.
 pub trait Store: WorkStore + ViewStore + AdminStore + AuditStore {}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use message::class::Priority;
 use message::report::ProviderReport;
 use message::time::Timestamp;
 
@@ -80,12 +81,13 @@ pub trait WorkStore: Send + Sync + 'static {
     async fn due_timers(&self, limit: i64) -> Result<Vec<MessageKey>, StoreError>;
 
     /// Claimable messages that are due, in order of (timer, key), after the position given: the backlog that
-    /// a queue which starts empty must be offered. Answers the keys with their timers, to go on from.
+    /// a queue which starts empty must be offered. Answers the keys with their timers, to go on from, and their
+    /// priorities.
     async fn backlog(
         &self,
         after: Option<(Timestamp, MessageKey)>,
         limit: i64,
-    ) -> Result<Vec<(Timestamp, MessageKey)>, StoreError>;
+    ) -> Result<Vec<(Timestamp, MessageKey, Priority)>, StoreError>;
 }
 
 /// A request to claim messages for one provider.

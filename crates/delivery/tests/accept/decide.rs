@@ -7,13 +7,13 @@ use delivery::accept::decide::{Decision, Submission, decide, receipt_of};
 use delivery::accept::prepare::Prepared;
 use delivery::accept::{AcceptError, SendRequest};
 use delivery::book::Book;
-use delivery::model::{Client, ClientState, Head, Made, RememberedCall};
+use delivery::model::{Client, ClientState, Head, Made, MessageKey, RememberedCall};
 use delivery::plan::{Loaded, Plan};
 use delivery::timing::Timing;
 use ledger::Balance;
 use message::Timestamp;
 use message::event::{EventType, TransactionType};
-use message::id::Entropy;
+use message::id::{Entropy, MessageId};
 use message::status::{LockState, Status};
 use proptest::prelude::*;
 
@@ -27,6 +27,7 @@ fn loaded(client: &Client, available: i64) -> Loaded {
         messages: BTreeMap::new(),
         keys: HashMap::new(),
         pending_reports: BTreeSet::new(),
+        dead_letters: BTreeMap::new(),
     }
 }
 
@@ -52,8 +53,8 @@ fn run(loaded: &mut Loaded, sends: Vec<Prepared>) -> (Vec<Decision>, Plan) {
 }
 
 /// A call that was remembered `ago`, made by `prepared`.
-fn remembered(prepared: &Prepared, ago: Duration) -> (RememberedCall, message::MessageId) {
-    let id = message::MessageId::new(NOW - ago, Entropy([77; 10]));
+fn remembered(prepared: &Prepared, ago: Duration) -> (RememberedCall, MessageId) {
+    let id = MessageId::new(NOW - ago, Entropy([77; 10]));
     let key = prepared.key().unwrap();
     let call = RememberedCall {
         key,
@@ -155,6 +156,66 @@ fn a_client_that_is_gone_refuses_its_items_only() {
     let (decisions, plan) = run(&mut loaded(&client(), 1_000_000), vec![stranger, send("", 1)]);
     assert!(matches!(decisions[0], Decision::Refused(AcceptError::NoSuchClient)));
     assert!(matches!(decisions[1], Decision::Accepted(_)));
+    assert_eq!(plan.messages.len(), 1);
+}
+
+#[test]
+fn a_send_for_later_is_scheduled_with_its_credit_held_and_its_validity_counted_from_then() {
+    let at = NOW + Duration::from_secs(3_600);
+    let validity = Some(Duration::from_secs(60));
+    let later = prepared(SendRequest { schedule_at: Some(at), validity, ..request() }).unwrap();
+    let (decisions, plan) = run(&mut loaded(&client(), PART_PRICE), vec![later]);
+    let [Decision::Accepted(message)] = &decisions[..] else { panic!("{decisions:?}") };
+    let state = &message.state;
+    assert_eq!((state.status, state.lock), (Status::Scheduled, LockState::Held));
+    assert_eq!((state.due_at, state.timer_at), (Some(at), Some(at)));
+    assert_eq!(message.record.scheduled_at, Some(at));
+    assert_eq!(message.record.expire_at, at + Duration::from_secs(60));
+    assert_eq!(plan.events[0].kind, EventType::MessageScheduled);
+    assert_eq!(receipt_of((**message).clone()).state.status, Status::Scheduled);
+}
+
+#[test]
+fn a_time_that_has_passed_means_at_once_and_a_time_that_is_a_mistake_is_refused() {
+    let decide_at = |at: Timestamp| {
+        let send = prepared(SendRequest { schedule_at: Some(at), ..request() }).unwrap();
+        run(&mut loaded(&client(), PART_PRICE), vec![send]).0.remove(0)
+    };
+    let hour = Duration::from_secs(3_600);
+    let month = Duration::from_secs(30 * 24 * 3_600);
+    let micro = Duration::from_micros(1);
+    for passed in [NOW, NOW - hour] {
+        let Decision::Accepted(message) = decide_at(passed) else { panic!("refused") };
+        assert_eq!((message.state.status, message.record.scheduled_at), (Status::Queued, None));
+        assert_eq!(message.state.due_at, Some(NOW));
+    }
+    assert!(matches!(decide_at(NOW + month), Decision::Accepted(_)));
+    for mistaken in [NOW - hour - micro, NOW + month + micro] {
+        let Decision::Refused(AcceptError::Invalid(violations)) = decide_at(mistaken) else {
+            panic!("accepted")
+        };
+        assert_eq!(violations[0].field, "schedule_time");
+    }
+}
+
+#[test]
+fn a_dead_letter_is_sent_again_once() {
+    let dead = MessageId::new(NOW - Duration::from_secs(60), Entropy([8; 10]));
+    let key = MessageKey { client: client().id, id: dead };
+    let replay = || Prepared { replay_of: Some(dead), ..send("", 1) };
+    let mut loaded = loaded(&client(), 10 * PART_PRICE);
+    let (decisions, plan) = run(&mut loaded, vec![replay()]);
+    assert!(matches!(decisions[0], Decision::Refused(AcceptError::NoSuchDeadLetter)));
+    assert!(plan.is_empty());
+
+    let mut loaded = self::loaded(&client(), 10 * PART_PRICE);
+    loaded.dead_letters.insert(key, None);
+    let (decisions, plan) = run(&mut loaded, vec![replay(), replay()]);
+    let Decision::Accepted(message) = &decisions[0] else { panic!("{decisions:?}") };
+    let id = message.record.key.id;
+    assert_eq!(message.record.replay_of, Some(dead));
+    assert!(matches!(decisions[1], Decision::Replay(first) if first == id));
+    assert_eq!(plan.replays, [(key, id)]);
     assert_eq!(plan.messages.len(), 1);
 }
 

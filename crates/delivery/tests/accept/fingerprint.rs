@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use delivery::accept::SendRequest;
 use delivery::model::Client;
-use message::encoding::Encoding;
+use message::Timestamp;
+use message::class::{MessageClass, Priority};
+use message::encoding::{Encoding, NationalTable};
 use message::fingerprint::Fingerprint;
 use message::id::{ClientId, Entropy};
 use message::status::OnUnknown;
@@ -15,6 +17,17 @@ use crate::given::{NOW, client, prepare_with, prepared, request};
 
 fn fingerprint(request: &SendRequest) -> Fingerprint {
     prepared(request.clone()).unwrap().fingerprint
+}
+
+#[test]
+fn a_request_that_is_refused_by_now_has_the_one_it_would_have() {
+    for asked in
+        [request(), SendRequest { sender: "Herald".into(), to: " +1 202-555-0100".into(), ..request() }]
+    {
+        let refused = prepare_with(&client(), &[], 1, asked.clone()).unwrap_err();
+        assert!(matches!(refused, delivery::accept::AcceptError::NoRoute));
+        assert_eq!(delivery::accept::prepare::fingerprint(client().id, &asked), fingerprint(&asked));
+    }
 }
 
 /// Valid requests, of few values, so that two are often alike in most fields.
@@ -32,17 +45,34 @@ fn requests() -> impl Strategy<Value = SendRequest> {
     let limits =
         (0..3i32, proptest::sample::select(vec![0, 50_000, 60_000i64]), proptest::option::of(1..3u64));
     let choices = (any::<bool>(), proptest::option::of(proptest::sample::select(OnUnknown::ALL)));
-    (select(&["+12025550100", "+12025550101"]), body, labels, limits, choices).prop_map(
+    let extras = (
+        any::<bool>(),
+        proptest::option::of(proptest::sample::select(NationalTable::ALL)),
+        proptest::option::of((-2..3i64).prop_map(Timestamp::from_micros)),
+        proptest::option::of(proptest::sample::select(Priority::ALL)),
+        any::<bool>(),
+        proptest::option::of(proptest::sample::select(MessageClass::ALL)),
+    );
+    (select(&["+12025550100", "+12025550101"]), body, labels, limits, choices, extras).prop_map(
         |(
             to,
             (text, data),
             (reference, metadata, sender),
             (max_parts, max_price_micros, hours),
             (ucs2, on_unknown),
+            (transliterate, national_table, schedule_at, priority, is_flash, class),
         )| {
+            let is_text = !text.is_empty();
             SendRequest {
                 to,
-                encoding: (ucs2 && !text.is_empty()).then_some(Encoding::Ucs2),
+                encoding: (ucs2 && is_text).then_some(Encoding::Ucs2),
+                transliterate: transliterate && is_text,
+                national_table: national_table.filter(|_| is_text),
+                schedule_at,
+                priority,
+                is_flash,
+                class,
+                unread: Vec::new(),
                 text,
                 data,
                 sender,
@@ -73,10 +103,18 @@ fn fields(request: &SendRequest) -> impl PartialEq + use<> {
         max_price_micros,
         validity,
         on_unknown,
+        transliterate,
+        national_table,
+        schedule_at,
+        priority,
+        is_flash,
+        class,
+        unread: _,
     } = request.clone();
     (
         (to, text, data, sender, reference, metadata),
         (encoding, max_parts, max_price_micros, validity, on_unknown),
+        (transliterate, national_table, schedule_at, priority, is_flash, class),
     )
 }
 
@@ -91,7 +129,7 @@ proptest! {
 
 #[test]
 fn each_field_that_changes_makes_another_request() {
-    let change: [fn(&mut SendRequest); 13] = [
+    let change: [fn(&mut SendRequest); 19] = [
         |request| request.to = "+12025550101".into(),
         |request| request.text = "Hello ".into(),
         |request| (request.text, request.data) = (String::new(), b"Hello".to_vec()),
@@ -105,6 +143,12 @@ fn each_field_that_changes_makes_another_request() {
         |request| request.max_price_micros = 1_000_000,
         |request| request.validity = Some(Duration::from_secs(60)),
         |request| request.on_unknown = Some(OnUnknown::Wait),
+        |request| request.transliterate = true,
+        |request| request.national_table = Some(NationalTable::Turkish),
+        |request| request.schedule_at = Some(NOW),
+        |request| request.priority = Some(Priority::Normal),
+        |request| request.is_flash = true,
+        |request| request.class = Some(MessageClass::Transactional),
     ];
     let mut seen = vec![fingerprint(&request())];
     for change in change {

@@ -33,7 +33,9 @@ pub(crate) fn client() -> Client {
         burst_parts: 0,
         default_sender: "Herald".into(),
         max_parts: 10,
+        low_balance_micros: 0,
         created_at: NOW,
+        revision: 1,
     }
 }
 
@@ -51,7 +53,7 @@ pub(crate) fn prepare_with(
     let rates = RateTable::new([("USD".into(), "1".into(), part_price)]).unwrap();
     let providers: Vec<_> = kinds.iter().map(|kind| ProviderEntry::new("p", *kind)).collect();
     let setting = Setting { rates: &rates, providers: &providers, reference_bits: ReferenceBits::Sixteen };
-    prepare(client, setting, request)
+    prepare(client, setting, &request)
 }
 
 pub(crate) fn prepared(request: SendRequest) -> Result<Prepared, AcceptError> {

@@ -5,3 +5,5 @@ mod decide;
 mod fingerprint;
 mod given;
 mod prepare;
+mod preview;
+mod quote;

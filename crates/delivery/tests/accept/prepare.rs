@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use delivery::accept::{AcceptError, SendRequest, ViolationKind};
+use delivery::accept::{AcceptError, FieldViolation, Prepared, SendRequest, ViolationKind};
 use delivery::model::Client;
-use message::encoding::Encoding;
-use message::parts::ReferenceBits;
+use message::encoding::{Encoding, NationalTable};
+use message::parts::{Content, ReferenceBits};
 use message::status::OnUnknown;
 use routing::route::ProviderKind;
 
@@ -187,4 +187,49 @@ fn debug_shows_no_number_and_no_content() {
     }
     let prepared = format!("{:?}", prepared(SendRequest { data: Vec::new(), ..request }).unwrap());
     assert!(!prepared.contains("2025550100") && !prepared.contains("secret"), "{prepared}");
+}
+
+#[test]
+fn a_text_is_transliterated_only_if_that_was_asked_and_makes_it_gsm7() {
+    let send = |text: &str, transliterate: bool, encoding: Option<Encoding>| {
+        prepared(SendRequest { text: text.into(), transliterate, encoding, ..request() })
+    };
+    let text_of = |prepared: &Prepared| match &prepared.content {
+        Content::Text(text) => text.as_str().to_owned(),
+        Content::Binary(_) => panic!("a text was sent"),
+    };
+    let told = |prepared: &Prepared| (text_of(prepared), prepared.encoding, prepared.is_transliterated);
+    let curly = "It\u{2019}s \u{e7}a";
+    assert_eq!(told(&send(curly, true, None).unwrap()), ("It's ca".into(), Encoding::Gsm7, true));
+    assert_eq!(told(&send(curly, false, None).unwrap()), (curly.into(), Encoding::Ucs2, false));
+    // One character that has no other writing keeps the whole as it is.
+    let half = format!("{curly} \u{6f22}");
+    assert_eq!(told(&send(&half, true, None).unwrap()), (half.clone(), Encoding::Ucs2, false));
+    assert_eq!(fields(send(&half, true, Some(Encoding::Gsm7))), ["text"]);
+    assert_eq!(
+        told(&send(curly, true, Some(Encoding::Ucs2)).unwrap()),
+        (curly.into(), Encoding::Ucs2, false)
+    );
+    assert_eq!(told(&send("It's", true, None).unwrap()), ("It's".into(), Encoding::Gsm7, false));
+}
+
+#[test]
+fn a_national_table_is_used_where_it_saves_parts() {
+    let text = "\u{15f}".repeat(100);
+    let plain = prepared(SendRequest { text: text.clone(), ..request() }).unwrap();
+    assert_eq!((plain.encoding, plain.part_count, plain.shifts.table()), (Encoding::Ucs2, 2, None));
+    let asked = SendRequest { text, national_table: Some(NationalTable::Turkish), ..request() };
+    let turkish = prepared(asked).unwrap();
+    assert_eq!((turkish.encoding, turkish.part_count), (Encoding::Gsm7, 1));
+    assert_eq!(turkish.shifts.table(), Some(NationalTable::Turkish));
+    let needless = SendRequest { national_table: Some(NationalTable::Turkish), ..request() };
+    assert_eq!(prepared(needless).unwrap().shifts.table(), None);
+}
+
+#[test]
+fn what_the_edge_could_not_read_is_told_with_the_rest() {
+    let problem = "has no value 9".to_owned();
+    let unread = vec![FieldViolation { field: "priority", problem, kind: ViolationKind::Field }];
+    let faulty = SendRequest { to: "x".into(), unread, ..request() };
+    assert_eq!(fields(prepared(faulty)), ["priority", "to"]);
 }

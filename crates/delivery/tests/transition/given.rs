@@ -6,6 +6,7 @@ use delivery::model::{Client, ClientState, MessageKey, MessageState, OpenMessage
 use delivery::timing::Timing;
 use delivery::transition::{Change, Input, Outcome, apply};
 use ledger::Policy;
+use message::class::Priority;
 use message::event::EventType;
 use message::failure::{Failure, FailureReason};
 use message::id::{ClientId, Entropy, MessageId};
@@ -31,14 +32,16 @@ pub(crate) fn client() -> Client {
         burst_parts: 0,
         default_sender: String::new(),
         max_parts: 10,
+        low_balance_micros: 0,
         created_at: NOW,
+        revision: 1,
     }
 }
 
 pub(crate) fn message(status: Status) -> OpenMessage {
     let is_claimed = status == Status::Sending;
-    let is_due = status.is_claimable();
-    let attempt = i32::from(status != Status::Queued);
+    let is_due = status.is_claimable() || status == Status::Scheduled;
+    let attempt = i32::from(!matches!(status, Status::Queued | Status::Scheduled));
     OpenMessage {
         key: MessageKey { client: client().id, id: MessageId::new(NOW, Entropy([2; 10])) },
         to: PhoneNumber::parse("+12025550100").unwrap(),
@@ -46,6 +49,7 @@ pub(crate) fn message(status: Status) -> OpenMessage {
         part_count: 1,
         price_micros: 100,
         on_unknown: OnUnknown::Wait,
+        priority: Priority::Normal,
         expire_at: NOW + Duration::from_secs(48 * 3_600),
         state: MessageState {
             status,

@@ -188,3 +188,35 @@ fn a_due_message_is_offered_again_with_growing_gaps_until_it_expires() {
     assert_eq!(change.state.status, Status::Expired);
     assert_eq!(change.resolution, Some(Resolution::Release));
 }
+
+#[test]
+fn a_scheduled_message_is_queued_at_its_time_and_not_before() {
+    let mut scheduled = message(Status::Scheduled);
+    let at = NOW + Duration::from_secs(3_600);
+    (scheduled.state.due_at, scheduled.state.timer_at) = (Some(at), Some(at));
+    assert_eq!(fire_timer(&scheduled, at - Duration::from_micros(1)), None);
+    let queued = fire_timer(&scheduled, at).unwrap();
+    assert_eq!((queued.state.status, queued.state.due_at), (Status::Queued, Some(at)));
+    assert!(queued.offer && queued.state.timer_at.is_some_and(|timer| timer > at));
+    assert_eq!(kinds(&queued), [EventType::MessageQueued]);
+    assert_eq!(queued.resolution, None);
+}
+
+#[test]
+fn a_message_is_canceled_for_nothing_while_no_attempt_may_have_taken_it() {
+    let cancel = |message: &OpenMessage| apply(&Timing::default(), &client(), message, &Input::Cancel, NOW);
+    let open = [Status::Scheduled, Status::Queued, Status::FailedTemp];
+    for status in open {
+        let mut open = message(status);
+        let canceled = cancel(&open).unwrap();
+        assert_eq!(canceled.state.status, Status::Canceled, "{status}");
+        assert_eq!(canceled.resolution, Some(Resolution::Release), "{status}");
+        assert_eq!((canceled.state.timer_at, canceled.state.due_at), (None, None), "{status}");
+        assert_eq!(kinds(&canceled), [EventType::MessageCanceled], "{status}");
+        open.state.has_open_earlier_attempt = true;
+        assert_eq!(cancel(&open), None, "{status} with an attempt that may arrive");
+    }
+    for status in Status::ALL.iter().filter(|status| !open.contains(status)) {
+        assert_eq!(cancel(&message(*status)), None, "{status}");
+    }
+}

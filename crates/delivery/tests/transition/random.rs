@@ -33,6 +33,8 @@ enum Step {
     Look {
         seconds: u64,
     },
+    /// The client cancels it.
+    Cancel,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -52,6 +54,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(state, back, part)| Step::Report { state, back, part }),
         3 => Just(Step::Timer),
         2 => prop_oneof![3 => 0..300u64, 1 => 0..200_000u64].prop_map(|seconds| Step::Look { seconds }),
+        1 => Just(Step::Cancel),
     ];
     proptest::collection::vec(step, 1..60)
 }
@@ -63,6 +66,7 @@ struct Given {
     on_unknown: OnUnknown,
     report_timeout: Duration,
     part_count: u16,
+    is_scheduled: bool,
 }
 
 fn given() -> impl Strategy<Value = Given> {
@@ -70,12 +74,13 @@ fn given() -> impl Strategy<Value = Given> {
         .prop_map(|(capture_on, settle_unreported)| Policy { capture_on, settle_unreported });
     // The shorter limit is below `resend_after`.
     let timeout = proptest::sample::select(vec![Duration::from_secs(20), Duration::from_secs(3_600)]);
-    (policy, proptest::sample::select(OnUnknown::ALL), timeout, 1..3u16).prop_map(
-        |(policy, on_unknown, report_timeout, part_count)| Given {
+    (policy, proptest::sample::select(OnUnknown::ALL), timeout, 1..3u16, any::<bool>()).prop_map(
+        |(policy, on_unknown, report_timeout, part_count, is_scheduled)| Given {
             policy,
             on_unknown,
             report_timeout,
             part_count,
+            is_scheduled,
         },
     )
 }
@@ -93,7 +98,7 @@ struct Course {
 impl Course {
     fn begin(given: &Given) -> Self {
         let client = Client { policy: given.policy, report_timeout: given.report_timeout, ..client() };
-        let mut message = message(Status::Queued);
+        let mut message = message(if given.is_scheduled { Status::Scheduled } else { Status::Queued });
         message.on_unknown = given.on_unknown;
         message.part_count = given.part_count;
         message.state.parts = PartStates::open(usize::from(given.part_count));
@@ -130,6 +135,17 @@ impl Course {
             Step::Look { seconds } => {
                 self.now = self.now + Duration::from_secs(*seconds);
                 self.learn(&Input::Timer)
+            }
+            Step::Cancel => {
+                let was = self.message.state.status;
+                let may_arrive = !self.open.is_empty();
+                self.learn(&Input::Cancel)?;
+                let is_canceled = self.message.state.status == Status::Canceled;
+                prop_assert!(
+                    !is_canceled || was == Status::Canceled || !may_arrive,
+                    "canceled while it may arrive"
+                );
+                Ok(())
             }
         }
     }
@@ -190,11 +206,13 @@ fn check_state(state: &MessageState) -> Result<(), TestCaseError> {
     let is_held = state.lock == LockState::Held;
     let may_send = state.status.is_claimable() || state.status == Status::Sending;
     let may_resend = state.status == Status::Unknown && state.due_at.is_some();
+    let is_scheduled = state.status == Status::Scheduled;
     prop_assert_eq!(state.timer_at.is_some(), is_held || may_send || may_resend, "timer: {:?}", state);
+    prop_assert!(!is_scheduled || is_held, "scheduled for nothing: {:?}", state);
     prop_assert!(is_held || !(may_send || may_resend), "could be sent for nothing: {:?}", state);
     prop_assert!(!state.status.is_final() || !is_held, "final and held");
     prop_assert_eq!(state.status == Status::Sending, state.lease_until.is_some());
-    prop_assert_eq!(state.due_at.is_some(), state.status.is_claimable() || may_resend);
+    prop_assert_eq!(state.due_at.is_some(), state.status.is_claimable() || may_resend || is_scheduled);
     prop_assert!((0..=Timing::default().max_attempts()).contains(&state.attempt));
     prop_assert!(state.status != Status::Delivered || state.parts.all_delivered());
     Ok(())
@@ -222,12 +240,15 @@ fn check_news(before: &MessageState, change: &Change) -> Result<(), TestCaseErro
 }
 
 fn arrows(from: Status) -> &'static [Status] {
-    use Status::{Delivered, Expired, FailedPerm, FailedTemp, Queued, Sending, Sent, Unknown};
+    use Status::{
+        Canceled, Delivered, Expired, FailedPerm, FailedTemp, Queued, Scheduled, Sending, Sent, Unknown,
+    };
     match from {
-        Queued => &[Sending, Expired],
+        Scheduled => &[Queued, Canceled, Expired],
+        Queued => &[Sending, Canceled, Expired],
         Sending => &[Sent, FailedTemp, FailedPerm, Unknown, Expired],
         // By reports and validity, while an earlier attempt is open.
-        FailedTemp => &[Sending, Expired, Sent, Delivered, FailedPerm, Unknown],
+        FailedTemp => &[Sending, Expired, Canceled, Sent, Delivered, FailedPerm, Unknown],
         Unknown => &[Sent, Delivered, FailedTemp, FailedPerm, Unknown],
         // UNKNOWN: the last attempt failed, and an earlier one is open.
         Sent => &[Delivered, FailedPerm, Unknown],

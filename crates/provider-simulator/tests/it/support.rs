@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use message::encoding::Encoding;
+use message::encoding::{Encoding, Shifts};
 use message::id::{ClientId, Entropy, MessageId};
 use message::parts::{Content, ReferenceBits};
 use message::phone::PhoneNumber;
@@ -27,6 +27,8 @@ pub(crate) fn submission(number: i64, nn: u8) -> Submission {
         sender: String::new(),
         content: Content::Text("Hello".to_owned().into()),
         encoding: Encoding::Gsm7,
+        shifts: Shifts::NONE,
+        is_flash: false,
         reference_bits: ReferenceBits::Eight,
         part_count: 1,
         validity: None,
