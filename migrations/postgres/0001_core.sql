@@ -28,7 +28,13 @@ CREATE TABLE clients (
     burst_parts        INTEGER NOT NULL CHECK (burst_parts >= 0),
     default_sender     TEXT NOT NULL,
     max_parts          INTEGER NOT NULL CHECK (max_parts BETWEEN 1 AND 255),
-    created_at         TIMESTAMPTZ NOT NULL
+    low_balance        BIGINT NOT NULL CHECK (low_balance >= 0),
+    created_at         TIMESTAMPTZ NOT NULL,
+    revision           BIGINT NOT NULL,      -- grows with each change
+    -- The idempotency key that made it, if one did, and the fingerprint of that call.
+    creation_key       TEXT UNIQUE,
+    creation_print     BYTEA CHECK (octet_length(creation_print) = 32),
+    CHECK ((creation_key IS NULL) = (creation_print IS NULL))
 );
 
 -- The hot row of a client. Its lock orders everything that moves the client's credit or log. Half of each page is left
@@ -50,15 +56,48 @@ CREATE TABLE checkpoints (
 );
 
 CREATE TABLE api_keys (
-    id           TEXT PRIMARY KEY,
-    client_id    UUID REFERENCES clients (id),
+    id              TEXT COLLATE "C" PRIMARY KEY,
+    client_id       UUID REFERENCES clients (id),
+    name            TEXT NOT NULL,
+    scopes          TEXT NOT NULL,           -- words joined by ','
+    secret_hash     TEXT NOT NULL,
+    fingerprint     BYTEA NOT NULL,
+    created_at      TIMESTAMPTZ NOT NULL,
+    expire_at       TIMESTAMPTZ,
+    revoked_at      TIMESTAMPTZ,
+    last_used_at    TIMESTAMPTZ,
+    allowed_ranges  TEXT NOT NULL            -- CIDR ranges joined by ',', empty = all
+);
+CREATE INDEX api_keys_of_client ON api_keys (client_id, id);
+
+-- What providers push their reports with.
+CREATE TABLE provider_keys (
+    id           TEXT COLLATE "C" PRIMARY KEY,
+    provider     TEXT COLLATE "C" NOT NULL,
     name         TEXT NOT NULL,
-    scopes       TEXT NOT NULL,              -- words joined by ','
-    secret_hash  TEXT NOT NULL,
     fingerprint  BYTEA NOT NULL,
     created_at   TIMESTAMPTZ NOT NULL,
-    expire_at    TIMESTAMPTZ,
     revoked_at   TIMESTAMPTZ
+);
+
+-- Settings of the installation that operators change while it runs; values are JSON.
+CREATE TABLE settings (
+    name   TEXT PRIMARY KEY,
+    value  TEXT NOT NULL
+);
+
+-- What operators did.
+CREATE TABLE audit_entries (
+    id          UUID PRIMARY KEY,
+    at          TIMESTAMPTZ NOT NULL,
+    key_id      TEXT NOT NULL,               -- '' = the server itself
+    client_id   UUID,
+    action      TEXT NOT NULL,
+    target      TEXT NOT NULL,
+    was         TEXT NOT NULL,               -- JSON before, or ''
+    becomes     TEXT NOT NULL,               -- JSON after, or ''
+    note        TEXT NOT NULL,
+    request_id  TEXT NOT NULL
 );
 
 CREATE TABLE rates (
@@ -70,22 +109,29 @@ CREATE TABLE rates (
 
 -- What never changes after accept.
 CREATE TABLE messages (
-    client_id       UUID NOT NULL,
-    id              UUID NOT NULL,
-    recipient       TEXT NOT NULL,
-    sender          TEXT NOT NULL,
-    body_text       TEXT,
-    body_data       BYTEA,
-    encoding        TEXT NOT NULL CHECK (encoding IN ('GSM7', 'UCS2', 'BINARY')),
-    reference_bits  SMALLINT NOT NULL CHECK (reference_bits IN (8, 16)),
-    part_count      SMALLINT NOT NULL CHECK (part_count BETWEEN 1 AND 255),
-    price_micros    BIGINT NOT NULL CHECK (price_micros >= 0),
-    currency        TEXT NOT NULL,
-    reference       TEXT NOT NULL,
-    metadata        TEXT NOT NULL,           -- a JSON object of strings
-    on_unknown      TEXT NOT NULL CHECK (on_unknown IN ('WAIT', 'RESEND')),
-    created_at      TIMESTAMPTZ NOT NULL,
-    expire_at       TIMESTAMPTZ NOT NULL,
+    client_id          UUID NOT NULL,
+    id                 UUID NOT NULL,
+    recipient          TEXT NOT NULL,
+    sender             TEXT NOT NULL,
+    body_text          TEXT,
+    body_data          BYTEA,
+    encoding           TEXT NOT NULL CHECK (encoding IN ('GSM7', 'UCS2', 'BINARY')),
+    reference_bits     SMALLINT NOT NULL CHECK (reference_bits IN (8, 16)),
+    part_count         SMALLINT NOT NULL CHECK (part_count BETWEEN 1 AND 255),
+    price_micros       BIGINT NOT NULL CHECK (price_micros >= 0),
+    currency           TEXT NOT NULL,
+    reference          TEXT NOT NULL,
+    metadata           TEXT NOT NULL,        -- a JSON object of strings
+    on_unknown         TEXT NOT NULL CHECK (on_unknown IN ('WAIT', 'RESEND')),
+    shifts             TEXT NOT NULL,        -- national tables; '' = none
+    is_transliterated  BOOLEAN NOT NULL,
+    priority           TEXT NOT NULL CHECK (priority IN ('LOW', 'NORMAL', 'HIGH')),
+    is_flash           BOOLEAN NOT NULL,
+    class              TEXT NOT NULL CHECK (class IN ('TRANSACTIONAL', 'OTP', 'MARKETING')),
+    replay_of          UUID,
+    scheduled_at       TIMESTAMPTZ,
+    created_at         TIMESTAMPTZ NOT NULL,
+    expire_at          TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (client_id, id),
     CHECK ((body_text IS NULL) <> (body_data IS NULL))
 );
@@ -137,7 +183,7 @@ CREATE TABLE timers (
 
 CREATE TABLE idempotency_keys (
     client_id    UUID NOT NULL,
-    kind         TEXT NOT NULL CHECK (kind IN ('SEND', 'TOP_UP')),
+    kind         TEXT NOT NULL CHECK (kind IN ('SEND', 'TOP_UP', 'ADJUST')),
     key          TEXT NOT NULL,
     fingerprint  BYTEA NOT NULL CHECK (octet_length(fingerprint) = 32),
     message_id   UUID,
@@ -171,7 +217,7 @@ CREATE TABLE events (
     next_attempt_at   TIMESTAMPTZ,
     ignored           BOOLEAN,
     -- The credit movement; transaction_kind IS NULL = none.
-    transaction_kind  TEXT CHECK (transaction_kind IN ('TOP_UP', 'HOLD', 'CAPTURE', 'RELEASE')),
+    transaction_kind  TEXT CHECK (transaction_kind IN ('TOP_UP', 'HOLD', 'CAPTURE', 'RELEASE', 'ADJUSTMENT')),
     available_delta   BIGINT NOT NULL,
     held_delta        BIGINT NOT NULL,
     note              TEXT,
@@ -227,5 +273,8 @@ CREATE TABLE dead_letters (
     failure_code         TEXT NOT NULL,
     has_unknown_attempt  BOOLEAN NOT NULL,
     at                   TIMESTAMPTZ NOT NULL,
+    replayed_as          UUID,
     PRIMARY KEY (client_id, message_id)
 );
+CREATE INDEX dead_letters_newest ON dead_letters (at, client_id, message_id);
+CREATE INDEX dead_letters_by_message ON dead_letters (message_id);

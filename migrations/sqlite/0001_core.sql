@@ -28,7 +28,13 @@ CREATE TABLE clients (
     burst_parts        INTEGER NOT NULL CHECK (burst_parts >= 0),
     default_sender     TEXT NOT NULL,
     max_parts          INTEGER NOT NULL CHECK (max_parts BETWEEN 1 AND 255),
-    created_at         INTEGER NOT NULL
+    low_balance        INTEGER NOT NULL CHECK (low_balance >= 0),
+    created_at         INTEGER NOT NULL,
+    revision           INTEGER NOT NULL,     -- grows with each change
+    -- The idempotency key that made it, if one did, and the fingerprint of that call.
+    creation_key       TEXT UNIQUE,
+    creation_print     BLOB CHECK (length(creation_print) = 32),
+    CHECK ((creation_key IS NULL) = (creation_print IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 -- The hot row of a client. Its lock orders everything that moves the client's credit or log.
@@ -49,15 +55,48 @@ CREATE TABLE checkpoints (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE api_keys (
+    id              TEXT PRIMARY KEY,
+    client_id       BLOB REFERENCES clients (id),
+    name            TEXT NOT NULL,
+    scopes          TEXT NOT NULL,           -- words joined by ','
+    secret_hash     TEXT NOT NULL,
+    fingerprint     BLOB NOT NULL,
+    created_at      INTEGER NOT NULL,
+    expire_at       INTEGER,
+    revoked_at      INTEGER,
+    last_used_at    INTEGER,
+    allowed_ranges  TEXT NOT NULL            -- CIDR ranges joined by ',', empty = all
+) STRICT, WITHOUT ROWID;
+CREATE INDEX api_keys_of_client ON api_keys (client_id, id);
+
+-- What providers push their reports with.
+CREATE TABLE provider_keys (
     id           TEXT PRIMARY KEY,
-    client_id    BLOB REFERENCES clients (id),
+    provider     TEXT NOT NULL,
     name         TEXT NOT NULL,
-    scopes       TEXT NOT NULL,              -- words joined by ','
-    secret_hash  TEXT NOT NULL,
     fingerprint  BLOB NOT NULL,
     created_at   INTEGER NOT NULL,
-    expire_at    INTEGER,
     revoked_at   INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Settings of the installation that operators change while it runs; values are JSON.
+CREATE TABLE settings (
+    name   TEXT PRIMARY KEY,
+    value  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What operators did.
+CREATE TABLE audit_entries (
+    id          BLOB PRIMARY KEY,
+    at          INTEGER NOT NULL,
+    key_id      TEXT NOT NULL,               -- '' = the server itself
+    client_id   BLOB,
+    action      TEXT NOT NULL,
+    target      TEXT NOT NULL,
+    was         TEXT NOT NULL,               -- JSON before, or ''
+    becomes     TEXT NOT NULL,               -- JSON after, or ''
+    note        TEXT NOT NULL,
+    request_id  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE rates (
@@ -69,22 +108,29 @@ CREATE TABLE rates (
 
 -- What never changes after accept.
 CREATE TABLE messages (
-    client_id       BLOB NOT NULL,
-    id              BLOB NOT NULL CHECK (length(id) = 16),
-    recipient       TEXT NOT NULL,
-    sender          TEXT NOT NULL,
-    body_text       TEXT,
-    body_data       BLOB,
-    encoding        TEXT NOT NULL CHECK (encoding IN ('GSM7', 'UCS2', 'BINARY')),
-    reference_bits  INTEGER NOT NULL CHECK (reference_bits IN (8, 16)),
-    part_count      INTEGER NOT NULL CHECK (part_count BETWEEN 1 AND 255),
-    price_micros    INTEGER NOT NULL CHECK (price_micros >= 0),
-    currency        TEXT NOT NULL,
-    reference       TEXT NOT NULL,
-    metadata        TEXT NOT NULL,           -- a JSON object of strings
-    on_unknown      TEXT NOT NULL CHECK (on_unknown IN ('WAIT', 'RESEND')),
-    created_at      INTEGER NOT NULL,
-    expire_at       INTEGER NOT NULL,
+    client_id          BLOB NOT NULL,
+    id                 BLOB NOT NULL CHECK (length(id) = 16),
+    recipient          TEXT NOT NULL,
+    sender             TEXT NOT NULL,
+    body_text          TEXT,
+    body_data          BLOB,
+    encoding           TEXT NOT NULL CHECK (encoding IN ('GSM7', 'UCS2', 'BINARY')),
+    reference_bits     INTEGER NOT NULL CHECK (reference_bits IN (8, 16)),
+    part_count         INTEGER NOT NULL CHECK (part_count BETWEEN 1 AND 255),
+    price_micros       INTEGER NOT NULL CHECK (price_micros >= 0),
+    currency           TEXT NOT NULL,
+    reference          TEXT NOT NULL,
+    metadata           TEXT NOT NULL,        -- a JSON object of strings
+    on_unknown         TEXT NOT NULL CHECK (on_unknown IN ('WAIT', 'RESEND')),
+    shifts             TEXT NOT NULL,        -- national tables; '' = none
+    is_transliterated  INTEGER NOT NULL CHECK (is_transliterated IN (0, 1)),
+    priority           TEXT NOT NULL CHECK (priority IN ('LOW', 'NORMAL', 'HIGH')),
+    is_flash           INTEGER NOT NULL CHECK (is_flash IN (0, 1)),
+    class              TEXT NOT NULL CHECK (class IN ('TRANSACTIONAL', 'OTP', 'MARKETING')),
+    replay_of          BLOB,
+    scheduled_at       INTEGER,
+    created_at         INTEGER NOT NULL,
+    expire_at          INTEGER NOT NULL,
     PRIMARY KEY (client_id, id),
     CHECK ((body_text IS NULL) <> (body_data IS NULL))
 ) STRICT, WITHOUT ROWID;
@@ -136,7 +182,7 @@ CREATE TABLE timers (
 
 CREATE TABLE idempotency_keys (
     client_id    BLOB NOT NULL,
-    kind         TEXT NOT NULL CHECK (kind IN ('SEND', 'TOP_UP')),
+    kind         TEXT NOT NULL CHECK (kind IN ('SEND', 'TOP_UP', 'ADJUST')),
     key          TEXT NOT NULL,
     fingerprint  BLOB NOT NULL CHECK (length(fingerprint) = 32),
     message_id   BLOB,
@@ -170,7 +216,7 @@ CREATE TABLE events (
     next_attempt_at   INTEGER,
     ignored           INTEGER,
     -- The credit movement; transaction_kind IS NULL = none.
-    transaction_kind  TEXT CHECK (transaction_kind IN ('TOP_UP', 'HOLD', 'CAPTURE', 'RELEASE')),
+    transaction_kind  TEXT CHECK (transaction_kind IN ('TOP_UP', 'HOLD', 'CAPTURE', 'RELEASE', 'ADJUSTMENT')),
     available_delta   INTEGER NOT NULL,
     held_delta        INTEGER NOT NULL,
     note              TEXT,
@@ -226,5 +272,8 @@ CREATE TABLE dead_letters (
     failure_code         TEXT NOT NULL,
     has_unknown_attempt  INTEGER NOT NULL CHECK (has_unknown_attempt IN (0, 1)),
     at                   INTEGER NOT NULL,
+    replayed_as          BLOB,
     PRIMARY KEY (client_id, message_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX dead_letters_newest ON dead_letters (at, client_id, message_id);
+CREATE INDEX dead_letters_by_message ON dead_letters (message_id);

@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use delivery::accept::decide::Submission;
 use delivery::accept::prepare::Prepared;
-use delivery::model::{Client, ClientState, Message, MessageKey, MessageRecord, MessageState};
+use delivery::model::{
+    ApiKey, AuditEntry, Client, ClientState, DeadLetter, Message, MessageKey, MessageRecord, MessageState,
+    ProviderKey, Scope,
+};
 use ledger::Policy;
+use message::class::{MessageClass, Priority};
 use message::encoding::Encoding;
+use message::encoding::national::Shifts;
 use message::event::{Event, EventType, Transaction, TransactionType};
 use message::failure::{Failure, FailureReason};
 use message::fingerprint::Fingerprint;
-use message::id::{ClientId, Entropy, MessageId};
+use message::id::{AuditEntryId, ClientId, Entropy, MessageId};
 use message::parts::{Content, MessageText, ReferenceBits};
 use message::report::{AttemptRef, ProviderReport, ReportState};
 use message::status::{LockState, OnUnknown, PartStates, Status};
@@ -48,7 +53,53 @@ pub fn client(id: ClientId, now: Timestamp) -> Client {
         burst_parts: 0,
         default_sender: String::new(),
         max_parts: 10,
+        low_balance_micros: 0,
         created_at: now,
+        revision: 1,
+    }
+}
+
+/// A client's key that does not end.
+pub fn api_key(id: &str, client: Option<ClientId>, now: Timestamp) -> ApiKey {
+    ApiKey {
+        id: id.into(),
+        client,
+        name: String::new(),
+        scopes: vec![if client.is_some() { Scope::Send } else { Scope::Admin }],
+        secret_hash: String::new(),
+        fingerprint: vec![0; 32],
+        created_at: now,
+        expire_at: None,
+        revoked_at: None,
+        last_used_at: None,
+        allowed_ranges: Vec::new(),
+    }
+}
+
+pub fn provider_key(id: &str, provider: &str, now: Timestamp) -> ProviderKey {
+    ProviderKey {
+        id: id.into(),
+        provider: provider.into(),
+        name: String::new(),
+        fingerprint: vec![0; 32],
+        created_at: now,
+        revoked_at: None,
+    }
+}
+
+/// A deed of an operator.
+pub fn entry(action: &str, now: Timestamp, entropy: Entropy) -> AuditEntry {
+    AuditEntry {
+        id: AuditEntryId::new(now, entropy),
+        at: now,
+        key_id: "test_operator".into(),
+        client: None,
+        action: action.into(),
+        target: String::new(),
+        before: String::new(),
+        after: String::new(),
+        note: String::new(),
+        request_id: String::new(),
     }
 }
 
@@ -72,6 +123,8 @@ pub fn prepared(client: ClientId) -> Prepared {
         sender: String::new(),
         content: text("hello"),
         encoding: Encoding::Gsm7,
+        shifts: Shifts::NONE,
+        is_transliterated: false,
         reference_bits: ReferenceBits::Sixteen,
         part_count: 1,
         price_micros: PRICE,
@@ -79,6 +132,11 @@ pub fn prepared(client: ClientId) -> Prepared {
         reference: String::new(),
         metadata: BTreeMap::new(),
         on_unknown: OnUnknown::Wait,
+        priority: Priority::Normal,
+        is_flash: false,
+        class: MessageClass::Transactional,
+        replay_of: None,
+        schedule_at: None,
         validity: VALIDITY,
         idempotency_key: None,
         fingerprint: fingerprint("hello"),
@@ -109,6 +167,8 @@ pub fn message(client: ClientId, entropy: Entropy, now: Timestamp, seq: i64) -> 
         sender: prepared.sender,
         content: prepared.content,
         encoding: prepared.encoding,
+        shifts: prepared.shifts,
+        is_transliterated: prepared.is_transliterated,
         reference_bits: prepared.reference_bits,
         part_count: prepared.part_count,
         price_micros: prepared.price_micros,
@@ -116,7 +176,12 @@ pub fn message(client: ClientId, entropy: Entropy, now: Timestamp, seq: i64) -> 
         reference: prepared.reference,
         metadata: prepared.metadata,
         on_unknown: prepared.on_unknown,
+        priority: prepared.priority,
+        is_flash: prepared.is_flash,
+        class: prepared.class,
+        replay_of: prepared.replay_of,
         created_at: now,
+        scheduled_at: prepared.schedule_at,
         expire_at: now + prepared.validity,
     };
     Message { record, state: queued(now, seq) }
@@ -138,6 +203,18 @@ pub fn queued(now: Timestamp, seq: i64) -> MessageState {
         parts: PartStates::open(1),
         has_open_earlier_attempt: false,
         last_event_seq: seq,
+    }
+}
+
+/// The end of a message that no provider took.
+pub fn dead_letter(key: MessageKey, at: Timestamp) -> DeadLetter {
+    DeadLetter {
+        key,
+        provider: PROVIDER.into(),
+        failure: Failure::new(FailureReason::RetriesExhausted),
+        has_unknown_attempt: false,
+        at,
+        replayed_as: None,
     }
 }
 

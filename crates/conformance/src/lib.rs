@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod given;
+pub mod list;
 pub mod recorder;
 pub mod verbs;
 

@@ -47,6 +47,7 @@ macro_rules! store_suite {
             an_outcome_after_the_lease_is_void,
             an_unknown_outcome_is_resent_only_if_the_client_asked_for_it,
             a_message_that_fails_to_the_end_is_a_dead_letter_and_costs_nothing,
+            a_message_is_canceled_while_no_attempt_has_it,
             a_load_sees_what_the_claim_wrote,
         }
         $crate::claims! {
@@ -69,6 +70,12 @@ macro_rules! store_suite {
             a_report_that_races_its_submit_is_applied_by_whoever_is_second,
         }
         $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), unmatched in store::unmatched:
+            only_a_report_whose_message_is_unknown_is_unmatched,
+            a_report_is_matched_as_soon_as_its_reference_is_bound,
+            unmatched_reports_are_listed_newest_first_and_by_provider,
+        }
+        $crate::claims! {
             <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), timers in store::timers:
             a_timer_is_due_from_its_time_on,
             due_timers_come_earliest_first_and_no_more_than_asked,
@@ -77,27 +84,68 @@ macro_rules! store_suite {
             every_status_has_the_one_timer_that_its_state_names,
             no_timer_is_left_when_all_is_final,
             a_sweep_offers_what_is_due_and_waits_longer_each_time,
+            a_scheduled_message_is_queued_at_its_time,
             the_backlog_is_what_could_be_claimed_now,
             the_backlog_is_read_in_pages_without_a_repeat_or_a_gap,
         }
         $crate::claims! {
             <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), view in store::view:
             another_clients_rows_read_as_absent,
-            messages_are_listed_newest_first_by_pages,
             events_are_read_after_a_position_with_the_ends_of_the_log,
             a_history_is_one_messages_chain_of_events,
-            transactions_are_filtered_newest_first,
+            a_history_reads_as_far_back_as_the_log_is_kept,
             the_newest_seqs_are_those_of_the_clients_asked_for,
         }
         $crate::claims! {
-            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), admin in store::admin:
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), search in store::search:
+            messages_are_listed_newest_first_by_pages,
+            each_filter_of_messages_counts_alone,
+            messages_of_one_millisecond_are_told_apart_by_their_time,
+            filters_of_messages_combine,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), transactions in store::transactions:
+            transactions_are_filtered_newest_first,
+            totals_are_the_sums_of_the_transactions_listed,
+            credit_is_adjusted_up_and_down_and_the_books_stay_clean,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), dead_letters in store::dead_letters:
+            a_message_that_is_given_up_is_listed_with_its_failure,
+            dead_letters_are_listed_newest_first_and_filtered,
+            the_dead_letters_of_messages_are_those_asked_for,
+            a_dead_letter_is_sent_again_once,
+            a_second_replay_is_a_conflict_and_writes_nothing,
+            racing_replays_make_one_message,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), clients in store::clients:
             a_new_client_has_an_empty_log_and_no_credit,
             a_client_is_made_once,
-            clients_are_listed_ascending_by_pages,
-            a_clients_state_is_set_with_its_reason,
+            a_key_makes_one_client_and_answers_it_ever_after,
+            racing_calls_under_one_key_make_one_client,
+            a_changed_client_reads_back_with_its_next_revision,
+            a_change_is_a_conflict_unless_it_knows_the_last_one,
+            racing_changes_are_made_one_after_the_other,
+            clients_are_listed_ascending_and_filtered,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), keys in store::keys:
             an_api_key_reads_back_and_is_made_once,
+            api_keys_are_listed_by_client_or_all,
+            a_rotated_key_never_lives_longer,
+            a_rotation_is_whole_or_nothing,
             a_key_is_revoked_once,
+            racing_revocations_leave_one_entry,
+            the_last_use_of_a_key_never_goes_back,
+            a_provider_key_reads_back_and_is_made_once,
+            provider_keys_are_listed_by_provider_and_id,
+            a_provider_key_is_revoked_once,
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), admin in store::admin:
             rates_are_inserted_or_replaced,
+            rates_are_removed_by_currency_and_prefix,
             a_secret_is_the_same_for_every_caller,
             the_log_has_one_epoch,
             time_never_goes_back,
@@ -109,6 +157,16 @@ macro_rules! store_suite {
             <$fixture as bench::StoreFixture>::empty, (flavor = "multi_thread", worker_threads = 4), admin in store::admin:
                 several_nodes_migrate_at_once_and_again,
             }
+        }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), audit_log in store::audit_log:
+            every_field_of_an_entry_reads_back,
+            an_entry_is_written_once,
+            a_change_and_its_entry_stand_together,
+            a_change_whose_entry_is_refused_does_not_stand,
+            a_plan_and_its_entries_stand_together,
+            a_top_up_and_its_entry_stand_together,
+            entries_are_listed_newest_first_and_filtered,
         }
         $crate::claims! {
             <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), audit in store::audit:
@@ -130,6 +188,15 @@ macro_rules! store_suite {
             a_lease_in_flight_is_not_late,
         }
         $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), retention in store::retention:
+            everything_is_kept_for_ever_until_an_operator_says_otherwise,
+            old_messages_come_in_the_order_of_their_accept,
+            only_a_message_that_is_over_is_removed,
+            a_removed_message_leaves_nothing_but_its_events,
+            the_books_are_clean_after_a_removal,
+            old_audit_entries_go_oldest_first,
+        }
+        $crate::claims! {
             <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), round_trip in store::round_trip:
             every_field_of_a_client_reads_back,
             every_field_of_a_message_reads_back,
@@ -137,6 +204,7 @@ macro_rules! store_suite {
             every_state_of_a_lock_reads_back,
             every_field_of_an_event_reads_back,
             every_field_of_a_remembered_call_reads_back,
+            every_field_of_a_dead_letter_reads_back,
             a_message_dies_once,
         }
         $crate::claims! {
@@ -152,6 +220,7 @@ macro_rules! store_suite {
             writers_of_overlapping_clients_neither_block_each_other_for_ever_nor_mix,
             a_log_is_read_without_a_gap_while_it_grows,
             a_message_is_claimed_or_expired_never_both,
+            a_message_is_claimed_or_canceled_never_both,
             an_outcome_and_a_timer_that_meet_move_the_money_once,
             a_trim_and_a_growing_log_do_not_undo_each_other,
             a_suspension_is_not_undone_by_a_transaction_that_was_open,

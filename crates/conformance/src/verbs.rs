@@ -7,9 +7,13 @@ use std::time::Duration;
 use delivery::accept::decide::{self, Decision, Submission};
 use delivery::book::Book;
 use delivery::change::{Learned, Moved, Mover};
-use delivery::model::{Client, Head, Message, MessageKey, OpenMessage};
+use delivery::lane::Lanes;
+use delivery::model::{AuditEntry, Client, ClientState, Head, Message, MessageKey, OpenMessage};
 use delivery::plan::{Loaded, Plan, Wanted, Written};
-use delivery::port::{Books, Claim, Claimed, PendingReport, Store, StoreError, StoredReports, Transaction};
+use delivery::port::{
+    AuditFilter, Books, Claim, Claimed, ClientFilter, Created, MessageFilter, PendingReport, Store,
+    StoreError, StoredReports, Transaction,
+};
 use delivery::reconcile::{self, Audit};
 use delivery::timing::Timing;
 use delivery::top_up::{self, TopUp};
@@ -71,6 +75,7 @@ pub async fn decide(
     let wanted = Wanted {
         clients: batch.iter().map(|submission| submission.prepared.client).collect(),
         keys: batch.iter().filter_map(Submission::idempotency_key).collect(),
+        dead_letters: batch.iter().filter_map(Submission::dead_letter).collect(),
         ..Wanted::default()
     };
     let mut tx = store.begin().await?;
@@ -123,7 +128,7 @@ impl Bench {
             queue: self.queue.clone(),
             bell: self.bell.clone(),
             timing: self.timing.clone(),
-            lane: "lane".into(),
+            lanes: Lanes::of(PROVIDER),
             provider: PROVIDER.into(),
         }
     }
@@ -142,11 +147,35 @@ impl Bench {
         let now = self.clock.now();
         let mut client = given::client(ClientId::new(now, self.entropy()), now);
         change(&mut client);
-        self.store.create_client(&client).await.expect("the client is made");
+        let created = self.store.create_client(&client, None, &self.entry("test.create_client")).await;
+        assert_eq!(created.expect("the client is made"), Created::New);
         if credit > 0 {
             self.top_up(client.id, credit, "first").await;
         }
         client.id
+    }
+
+    /// Changes a client's settings, as an operator who has just read them.
+    pub async fn update_client(&self, id: ClientId, change: impl FnOnce(&mut Client)) {
+        let (mut client, _) = self.store.client(id).await.expect("it is read").expect("the client is there");
+        change(&mut client);
+        let updated = self.store.update_client(&client, &self.entry("test.update_client")).await;
+        assert!(updated.expect("the client is changed"));
+    }
+
+    pub async fn suspend(&self, id: ClientId) {
+        self.update_client(id, |client| client.state = ClientState::Suspended).await;
+    }
+
+    /// An entry of the audit log, to go with a change.
+    pub fn entry(&self, action: &str) -> AuditEntry {
+        given::entry(action, self.clock.now(), self.entropy())
+    }
+
+    /// The whole audit log, newest first.
+    pub async fn audit_log(&self) -> Vec<AuditEntry> {
+        let page = self.store.audit_entries(&AuditFilter::default(), None, ALL, ALL).await;
+        page.expect("the audit log is read").items
     }
 
     pub async fn top_up(&self, client: ClientId, amount_micros: i64, key: &str) -> top_up::Receipt {
@@ -157,7 +186,7 @@ impl Bench {
             idempotency_key: key.to_owned(),
             note: String::new(),
         };
-        top_up::top_up(self.store.as_ref(), self.bell.as_ref(), &self.timing, &request)
+        top_up::top_up(self.store.as_ref(), self.bell.as_ref(), &self.timing, &request, None)
             .await
             .expect("credit is added")
     }
@@ -232,6 +261,18 @@ impl Bench {
     pub async fn message(&self, key: MessageKey) -> Message {
         let found = self.store.message(key.client, key.id).await.expect("the message is read");
         found.expect("the message is there")
+    }
+
+    /// All of the client's messages, newest first.
+    pub async fn messages(&self, client: ClientId) -> Vec<Message> {
+        let page = self.store.messages(client, &MessageFilter::default(), None, ALL, ALL).await;
+        page.expect("the messages are listed").items
+    }
+
+    /// All clients, ascending.
+    pub async fn clients(&self) -> Vec<Client> {
+        let page = self.store.clients(&ClientFilter::default(), None, ALL, ALL).await;
+        page.expect("the clients are listed").items
     }
 
     pub async fn open_message(&self, key: MessageKey) -> OpenMessage {

@@ -1,24 +1,42 @@
-//! Clients, keys, rates, the schema.
+//! Clients, rates, settings, the schema.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use delivery::model::{ApiKey, Client, ClientState, Scope};
-use delivery::port::{AdminStore, RateRow, StoreError};
+use delivery::model::{
+    ApiKey, AuditEntry, Client, ClientState, DeadLetter, Message, MessageKey, ProviderKey, Retention,
+};
+use delivery::port::{
+    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned, StoreError,
+    UnmatchedReport,
+};
 use message::Timestamp;
-use message::id::ClientId;
+use message::id::{AuditEntryId, ClientId, MessageId};
 use message::time::micros;
-use sqlx::Row;
+use serde_json::{Value, json};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgPoolOptions, PgRow};
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::clock::Time;
 use crate::error::{commit_error, damaged, store_error};
 use crate::rows::{self, Columns, client_columns};
+use crate::trail;
 use crate::{MIGRATION_SETTINGS, PostgresStore};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+
+/// The name of the setting.
+const RETENTION: &str = "retention";
+
+/// Where a page of clients is looked for: above id $1.
+macro_rules! window {
+    () => {
+        " FROM clients AS c WHERE c.id > $1 ORDER BY c.id "
+    };
+}
 
 #[async_trait]
 impl AdminStore for PostgresStore {
@@ -26,120 +44,130 @@ impl AdminStore for PostgresStore {
         self.shared.ticker.now(self.pool()).await.map_err(store_error)
     }
 
-    async fn create_client(&self, client: &Client) -> Result<(), StoreError> {
-        let sql = "-- create client
-            WITH client AS (
-                INSERT INTO clients (id, name, state, suspend_reason, currency, is_sandbox, capture_on,
-                    settle_unreported, report_timeout, on_unknown, resend_after, parts_per_second, burst_parts,
-                    default_sender, max_parts, created_at)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-            ),
-            head AS (
-                INSERT INTO client_heads (client_id, available, held, last_seq, oldest_seq) VALUES ($1, 0, 0, 0, 1)
-            )
-            INSERT INTO checkpoints (client_id, seq, available, held, written_at) VALUES ($1, 0, 0, 0, $16)";
-        sqlx::query(sql)
-            .bind(client.id.as_uuid())
-            .bind(&client.name)
-            .bind(client.state.as_str())
-            .bind(&client.suspend_reason)
-            .bind(&client.currency)
-            .bind(client.is_sandbox)
-            .bind(client.policy.capture_on.as_str())
-            .bind(client.policy.settle_unreported.as_str())
-            .bind(micros(client.report_timeout))
-            .bind(client.on_unknown.as_str())
-            .bind(micros(client.resend_after))
-            .bind(client.parts_per_second)
-            .bind(client.burst_parts)
-            .bind(&client.default_sender)
-            .bind(client.max_parts)
-            .bind(Time(client.created_at))
-            .execute(&mut *self.writer().await?)
-            .await
-            .map(drop)
-            .map_err(commit_error)
-    }
-
-    async fn set_client_state(
+    async fn create_client(
         &self,
-        id: ClientId,
-        state: ClientState,
-        reason: &str,
-    ) -> Result<bool, StoreError> {
-        let sql = "-- set client state
-            WITH locked AS (SELECT client_id FROM client_heads WHERE client_id = $1 FOR UPDATE)
-            UPDATE clients AS c SET state = $2, suspend_reason = $3 FROM locked WHERE c.id = locked.client_id";
-        let done = sqlx::query(sql)
-            .bind(id.as_uuid())
-            .bind(state.as_str())
-            .bind(reason)
-            .execute(&mut *self.writer().await?)
-            .await
-            .map_err(commit_error)?;
-        Ok(done.rows_affected() == 1)
+        client: &Client,
+        creation: Option<&Creation>,
+        entry: &AuditEntry,
+    ) -> Result<Created, StoreError> {
+        let mut deed = self.begin_deed().await?;
+        if insert_client(&mut deed, client, creation).await.map_err(store_error)? {
+            trail::commit_with(deed, entry).await?;
+            return Ok(Created::New);
+        }
+        // This statement's snapshot is younger than the row that the other call has committed.
+        let key = creation.map(|creation| creation.key.as_str());
+        read_created(&mut deed, key).await.map_err(store_error)
     }
 
-    async fn clients(&self, after: Option<ClientId>, limit: i64) -> Result<Vec<Client>, StoreError> {
+    async fn update_client(&self, client: &Client, entry: &AuditEntry) -> Result<bool, StoreError> {
+        let mut deed = self.begin_deed().await?;
+        match lock_revision(&mut deed, client.id).await.map_err(store_error)? {
+            None => return Ok(false),
+            Some(revision) if revision != client.revision => return Err(StoreError::Conflict),
+            Some(_) => {}
+        }
+        replace_settings(&mut deed, client).await.map_err(store_error)?;
+        trail::commit_with(deed, entry).await?;
+        Ok(true)
+    }
+
+    async fn clients(
+        &self,
+        filter: &ClientFilter,
+        after: Option<ClientId>,
+        limit: i64,
+        scan: i64,
+    ) -> Result<Scanned<Client, ClientId>, StoreError> {
         let sql = concat!(
-            "-- list clients\nSELECT ",
+            "-- list clients
+            WITH page AS MATERIALIZED (
+                SELECT c.id
+                FROM (SELECT c.id, c.state, c.name",
+            window!(),
+            "   LIMIT $4) AS c
+                WHERE ($2::text IS NULL OR c.state = $2) AND starts_with(c.name, $3)
+                ORDER BY c.id LIMIT $5
+            )
+            SELECT s.id AS scanned_to, ",
             client_columns!(),
-            " FROM clients AS c JOIN client_heads AS h ON h.client_id = c.id WHERE c.id > $1 ORDER BY c.id LIMIT $2"
+            " FROM (SELECT (COUNT(*) < $5)::int AS is_short FROM page) AS p
+              LEFT JOIN LATERAL (SELECT c.id",
+            window!(),
+            "   OFFSET $4 - 1 LIMIT p.is_short) AS s ON true
+              LEFT JOIN (page AS k JOIN clients AS c ON c.id = k.id JOIN client_heads AS h ON h.client_id = c.id)
+                ON true
+              ORDER BY c.id"
         );
-        let after = after.map_or(Uuid::nil(), |id| *id.as_uuid());
-        let rows = sqlx::query(sql).bind(after).bind(limit).fetch_all(self.pool()).await;
-        rows.and_then(|rows| rows.iter().map(rows::client).collect()).map_err(store_error)
+        let rows = sqlx::query(sql)
+            .bind(after.map_or(Uuid::nil(), |id| *id.as_uuid()))
+            .bind(filter.state.map(ClientState::as_str))
+            .bind(&filter.name_prefix)
+            .bind(scan.max(1))
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await;
+        let last = |row: &PgRow| rows::opt_client_id(row, "scanned_to");
+        rows.and_then(|rows| rows::scanned(&rows, last, rows::client)).map_err(store_error)
     }
 
-    async fn create_api_key(&self, key: &ApiKey) -> Result<(), StoreError> {
-        let scopes: Vec<&str> = key.scopes.iter().copied().map(Scope::as_str).collect();
-        let sql = "-- create api key
-            INSERT INTO api_keys (id, client_id, name, scopes, secret_hash, fingerprint, created_at, expire_at,
-                revoked_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-        sqlx::query(sql)
-            .bind(&key.id)
-            .bind(key.client.as_ref().map(ClientId::as_uuid))
-            .bind(&key.name)
-            .bind(scopes.join(","))
-            .bind(&key.secret_hash)
-            .bind(&key.fingerprint)
-            .bind(Time(key.created_at))
-            .bind(key.expire_at.map(Time))
-            .bind(key.revoked_at.map(Time))
-            .execute(&mut *self.writer().await?)
-            .await
-            .map(drop)
-            .map_err(commit_error)
+    async fn create_api_key(&self, key: &ApiKey, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.insert_api_key(key, entry).await
     }
 
     async fn api_key(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
-        let sql = "-- read api key
-            SELECT id, client_id, name, scopes, secret_hash, fingerprint, created_at, expire_at, revoked_at
-            FROM api_keys WHERE id = $1";
-        let row = sqlx::query(sql).bind(id).fetch_optional(self.pool()).await;
-        row.and_then(|row| row.as_ref().map(rows::api_key).transpose()).map_err(store_error)
+        self.read_api_key(id).await
+    }
+
+    async fn api_keys(
+        &self,
+        client: Option<ClientId>,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<ApiKey>, StoreError> {
+        self.list_api_keys(client, after, limit).await
     }
 
     async fn has_operator_key(&self) -> Result<bool, StoreError> {
-        sqlx::query_scalar(
-            "-- has operator key\nSELECT EXISTS (SELECT 1 FROM api_keys WHERE client_id IS NULL)",
-        )
-        .fetch_one(self.pool())
-        .await
-        .map_err(store_error)
+        self.find_operator_key().await
     }
 
-    async fn revoke_api_key(&self, id: &str) -> Result<bool, StoreError> {
-        let sql = "-- revoke api key
-            UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $2, now()) WHERE id = $1";
-        let done = sqlx::query(sql)
-            .bind(id)
-            .bind(self.shared.ticker.fixed())
-            .execute(&mut *self.writer().await?)
-            .await
-            .map_err(commit_error)?;
-        Ok(done.rows_affected() == 1)
+    async fn rotate_api_key(
+        &self,
+        old: &str,
+        end_at: Timestamp,
+        new: &ApiKey,
+        entry: &AuditEntry,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        self.replace_api_key(old, end_at, new, entry).await
+    }
+
+    async fn revoke_api_key(&self, id: &str, entry: &AuditEntry) -> Result<Option<ApiKey>, StoreError> {
+        self.end_api_key(id, entry).await
+    }
+
+    async fn touch_api_keys(&self, used: &[(String, Timestamp)]) -> Result<(), StoreError> {
+        self.note_api_keys(used).await
+    }
+
+    async fn create_provider_key(&self, key: &ProviderKey, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.insert_provider_key(key, entry).await
+    }
+
+    async fn provider_key(&self, id: &str) -> Result<Option<ProviderKey>, StoreError> {
+        self.read_provider_key(id).await
+    }
+
+    async fn provider_keys(&self, limit: i64) -> Result<Vec<ProviderKey>, StoreError> {
+        self.list_provider_keys(limit).await
+    }
+
+    async fn revoke_provider_key(
+        &self,
+        id: &str,
+        entry: &AuditEntry,
+    ) -> Result<Option<ProviderKey>, StoreError> {
+        self.end_provider_key(id, entry).await
     }
 
     async fn rates(&self) -> Result<Vec<RateRow>, StoreError> {
@@ -156,20 +184,95 @@ impl AdminStore for PostgresStore {
         rows.and_then(|rows| rows.iter().map(read).collect()).map_err(store_error)
     }
 
-    async fn put_rates(&self, rates: &[RateRow]) -> Result<(), StoreError> {
-        // In one order, so that two callers wait for each other in turn; each once, the last one wins.
-        let newest: BTreeMap<(&str, &str), &RateRow> =
-            rates.iter().map(|rate| ((rate.currency.as_str(), rate.prefix.as_str()), rate)).collect();
-        let newest: Vec<&RateRow> = newest.into_values().collect();
+    async fn put_rates(&self, rates: &[RateRow], entry: &AuditEntry) -> Result<(), StoreError> {
+        let rates = each_once(rates);
+        if rates.is_empty() {
+            return Ok(());
+        }
         let sql = "-- put rates
             INSERT INTO rates (currency, prefix, part_price_micros)
             SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bigint[])
             ON CONFLICT (currency, prefix) DO UPDATE SET part_price_micros = excluded.part_price_micros";
-        let rows = Columns::of(sqlx::query(sql), &newest)
+        let rows = Columns::of(sqlx::query(sql), &rates)
             .column(|rate| rate.currency.as_str())
             .column(|rate| rate.prefix.as_str())
             .column(|rate| rate.part_price_micros);
-        rows.bound().execute(&mut *self.writer().await?).await.map(drop).map_err(commit_error)
+        let mut deed = self.begin_deed().await?;
+        rows.bound().execute(&mut *deed).await.map_err(store_error)?;
+        trail::commit_with(deed, entry).await
+    }
+
+    async fn delete_rates(&self, rates: &[RateRow], entry: &AuditEntry) -> Result<u64, StoreError> {
+        let rates = each_once(rates);
+        let sql = "-- delete rates
+            DELETE FROM rates AS r USING unnest($1::text[], $2::text[]) AS k (currency, prefix)
+            WHERE r.currency = k.currency AND r.prefix = k.prefix";
+        let rows = Columns::of(sqlx::query(sql), &rates)
+            .column(|rate| rate.currency.as_str())
+            .column(|rate| rate.prefix.as_str());
+        let mut deed = self.begin_deed().await?;
+        let done = rows.bound().execute(&mut *deed).await.map_err(store_error)?;
+        if done.rows_affected() > 0 {
+            trail::commit_with(deed, entry).await?;
+        }
+        Ok(done.rows_affected())
+    }
+
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        before: Option<(Timestamp, MessageKey)>,
+        limit: i64,
+        scan: i64,
+    ) -> Result<Scanned<(DeadLetter, Message), (Timestamp, MessageKey)>, StoreError> {
+        self.list_dead_letters(filter, before, limit, scan).await
+    }
+
+    async fn dead_letters_of(&self, ids: &[MessageId]) -> Result<Vec<(DeadLetter, Message)>, StoreError> {
+        self.read_dead_letters(ids).await
+    }
+
+    async fn unmatched_reports(
+        &self,
+        provider: &str,
+        before: Option<i64>,
+        limit: i64,
+        scan: i64,
+    ) -> Result<Scanned<UnmatchedReport, i64>, StoreError> {
+        self.list_unmatched_reports(provider, before, limit, scan).await
+    }
+
+    async fn retention(&self) -> Result<Retention, StoreError> {
+        let value: Option<String> =
+            sqlx::query_scalar("-- read retention\nSELECT value FROM settings WHERE name = $1")
+                .bind(RETENTION)
+                .fetch_optional(self.pool())
+                .await
+                .map_err(store_error)?;
+        value.map_or(Ok(Retention::default()), |value| read_retention(&value)).map_err(store_error)
+    }
+
+    async fn set_retention(&self, retention: &Retention, entry: &AuditEntry) -> Result<(), StoreError> {
+        let sql = "-- set retention
+            INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        let mut deed = self.begin_deed().await?;
+        let query = sqlx::query(sql).bind(RETENTION).bind(retention_json(retention));
+        query.execute(&mut *deed).await.map_err(store_error)?;
+        trail::commit_with(deed, entry).await
+    }
+
+    async fn record(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.insert_entry(entry).await
+    }
+
+    async fn audit_entries(
+        &self,
+        filter: &AuditFilter,
+        before: Option<AuditEntryId>,
+        limit: i64,
+        scan: i64,
+    ) -> Result<Scanned<AuditEntry, AuditEntryId>, StoreError> {
+        self.list_entries(filter, before, limit, scan).await
     }
 
     async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
@@ -221,6 +324,135 @@ impl AdminStore for PostgresStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("-- ping\nSELECT 1").execute(self.pool()).await.map(drop).map_err(store_error)
+    }
+}
+
+/// `false` = the creation key is taken.
+async fn insert_client(
+    connection: &mut PgConnection,
+    client: &Client,
+    creation: Option<&Creation>,
+) -> Result<bool, sqlx::Error> {
+    // Of two that race for a key, the second waits here for the first.
+    let sql = "-- create client
+        WITH client AS (
+            INSERT INTO clients (id, name, state, suspend_reason, currency, is_sandbox, capture_on, settle_unreported,
+                report_timeout, on_unknown, resend_after, parts_per_second, burst_parts, default_sender, max_parts,
+                low_balance, created_at, revision, creation_key, creation_print)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+            ON CONFLICT (creation_key) DO NOTHING
+            RETURNING id, created_at
+        ),
+        head AS (
+            INSERT INTO client_heads (client_id, available, held, last_seq, oldest_seq)
+            SELECT id, 0, 0, 0, 1 FROM client
+        )
+        INSERT INTO checkpoints (client_id, seq, available, held, written_at)
+        SELECT id, 0, 0, 0, created_at FROM client";
+    let done = sqlx::query(sql)
+        .bind(client.id.as_uuid())
+        .bind(&client.name)
+        .bind(client.state.as_str())
+        .bind(&client.suspend_reason)
+        .bind(&client.currency)
+        .bind(client.is_sandbox)
+        .bind(client.policy.capture_on.as_str())
+        .bind(client.policy.settle_unreported.as_str())
+        .bind(micros(client.report_timeout))
+        .bind(client.on_unknown.as_str())
+        .bind(micros(client.resend_after))
+        .bind(client.parts_per_second)
+        .bind(client.burst_parts)
+        .bind(&client.default_sender)
+        .bind(client.max_parts)
+        .bind(client.low_balance_micros)
+        .bind(Time(client.created_at))
+        .bind(client.revision)
+        .bind(creation.map(|creation| creation.key.as_str()))
+        .bind(creation.map(|creation| creation.fingerprint.as_bytes().as_slice()))
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The client that was made under the key.
+async fn read_created(connection: &mut PgConnection, key: Option<&str>) -> Result<Created, sqlx::Error> {
+    let sql = concat!(
+        "-- read created client\nSELECT c.creation_print, ",
+        client_columns!(),
+        " FROM clients AS c JOIN client_heads AS h ON h.client_id = c.id WHERE c.creation_key = $1"
+    );
+    let row = sqlx::query(sql).bind(key).fetch_one(connection).await?;
+    Ok(Created::Before(Box::new(rows::client(&row)?), rows::fingerprint(&row, "creation_print")?))
+}
+
+/// Locks the head first, as every transaction that moves the client does.
+async fn lock_revision(connection: &mut PgConnection, id: ClientId) -> Result<Option<i64>, sqlx::Error> {
+    let sql = "-- lock client
+        SELECT c.revision FROM client_heads AS h JOIN clients AS c ON c.id = h.client_id WHERE h.client_id = $1
+        FOR UPDATE OF h FOR NO KEY UPDATE OF c";
+    sqlx::query_scalar(sql).bind(id.as_uuid()).fetch_optional(connection).await
+}
+
+async fn replace_settings(connection: &mut PgConnection, client: &Client) -> Result<(), sqlx::Error> {
+    let sql = "-- update client
+        UPDATE clients SET name = $2, state = $3, suspend_reason = $4, capture_on = $5, settle_unreported = $6,
+            report_timeout = $7, on_unknown = $8, resend_after = $9, parts_per_second = $10, burst_parts = $11,
+            default_sender = $12, max_parts = $13, low_balance = $14, revision = revision + 1
+        WHERE id = $1";
+    sqlx::query(sql)
+        .bind(client.id.as_uuid())
+        .bind(&client.name)
+        .bind(client.state.as_str())
+        .bind(&client.suspend_reason)
+        .bind(client.policy.capture_on.as_str())
+        .bind(client.policy.settle_unreported.as_str())
+        .bind(micros(client.report_timeout))
+        .bind(client.on_unknown.as_str())
+        .bind(micros(client.resend_after))
+        .bind(client.parts_per_second)
+        .bind(client.burst_parts)
+        .bind(&client.default_sender)
+        .bind(client.max_parts)
+        .bind(client.low_balance_micros)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// In one order, so that two callers wait for each other in turn; each once, the last one wins.
+fn each_once(rates: &[RateRow]) -> Vec<&RateRow> {
+    let newest: BTreeMap<(&str, &str), &RateRow> =
+        rates.iter().map(|rate| ((rate.currency.as_str(), rate.prefix.as_str()), rate)).collect();
+    newest.into_values().collect()
+}
+
+/// Spans in microseconds; null = for ever.
+fn retention_json(retention: &Retention) -> String {
+    json!({
+        "events": retention.events.map(micros),
+        "messages": retention.messages.map(micros),
+        "audit_entries": retention.audit_entries.map(micros),
+    })
+    .to_string()
+}
+
+fn read_retention(value: &str) -> Result<Retention, sqlx::Error> {
+    let spans: Value = serde_json::from_str(value).map_err(damaged)?;
+    Ok(Retention {
+        events: span(&spans["events"])?,
+        messages: span(&spans["messages"])?,
+        audit_entries: span(&spans["audit_entries"])?,
+    })
+}
+
+fn span(value: &Value) -> Result<Option<Duration>, sqlx::Error> {
+    match value {
+        Value::Null => Ok(None),
+        span => {
+            let micros = span.as_u64().ok_or_else(|| sqlx::Error::Decode("a span is not a number".into()))?;
+            Ok(Some(Duration::from_micros(micros)))
+        }
     }
 }
 

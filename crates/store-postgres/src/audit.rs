@@ -1,15 +1,18 @@
 //! What the reconciler reads, checkpoints, and the removal of what is no longer needed.
 
 use async_trait::async_trait;
+use delivery::model::{AuditEntry, Message};
 use delivery::port::{AuditStore, Books, Checkpoint, PurgeLimits, Purged, StoreError};
 use message::Timestamp;
-use message::id::ClientId;
+use message::id::{AuditEntryId, ClientId, MessageId};
+use sqlx::postgres::PgBindIterExt;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::clock::Time;
 use crate::error::{commit_error, store_error};
+use crate::rows::{self, record_columns, state_columns};
 
 #[async_trait]
 impl AuditStore for PostgresStore {
@@ -56,6 +59,83 @@ impl AuditStore for PostgresStore {
             .await
             .map_err(commit_error)?;
         Ok(oldest.unwrap_or(1))
+    }
+
+    async fn old_messages(
+        &self,
+        client: ClientId,
+        created_before: Timestamp,
+        after: Option<MessageId>,
+        limit: i64,
+    ) -> Result<Vec<Message>, StoreError> {
+        let sql = concat!(
+            "-- old messages
+            WITH page AS MATERIALIZED (
+                SELECT ",
+            record_columns!(),
+            "   FROM messages AS r
+                WHERE r.client_id = $1 AND r.id > $2 AND r.id < $3 AND r.created_at < $4
+                ORDER BY r.id LIMIT $5
+            )
+            SELECT ",
+            record_columns!(),
+            ", ",
+            state_columns!(),
+            " FROM page AS r
+              JOIN message_states AS m ON m.client_id = r.client_id AND m.id = r.id
+              JOIN credit_locks AS l ON l.client_id = r.client_id AND l.message_id = r.id
+              ORDER BY r.id"
+        );
+        let rows = sqlx::query(sql)
+            .bind(client.as_uuid())
+            .bind(after.map_or(Uuid::nil(), |id| *id.as_uuid()))
+            .bind(rows::end_id(created_before))
+            .bind(Time(created_before))
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await;
+        rows.and_then(|rows| rows.iter().map(rows::message).collect()).map_err(store_error)
+    }
+
+    async fn remove_messages(&self, client: ClientId, ids: &[MessageId]) -> Result<u64, StoreError> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        // Locked in the order of their keys, against reports that come late. A lock that is resolved stays so.
+        let sql = "-- remove messages
+            WITH done AS (
+                SELECT m.client_id, m.id
+                FROM unnest($1::uuid[], $2::uuid[]) AS k (client_id, id)
+                JOIN message_states AS m ON m.client_id = k.client_id AND m.id = k.id
+                JOIN credit_locks AS l ON l.client_id = m.client_id AND l.message_id = m.id
+                WHERE m.status IN ('DELIVERED', 'FAILED_PERM', 'EXPIRED', 'CANCELED') AND l.state <> 'HELD'
+                ORDER BY m.client_id, m.id
+                FOR UPDATE OF m
+            ),
+            states AS (
+                DELETE FROM message_states AS m USING done AS k WHERE m.client_id = k.client_id AND m.id = k.id
+            ),
+            locks AS (
+                DELETE FROM credit_locks AS l USING done AS k WHERE l.client_id = k.client_id AND l.message_id = k.id
+            ),
+            letters AS (
+                DELETE FROM dead_letters AS d USING done AS k WHERE d.client_id = k.client_id AND d.message_id = k.id
+            )
+            DELETE FROM messages AS r USING done AS k WHERE r.client_id = k.client_id AND r.id = k.id";
+        let done = sqlx::query(sql)
+            .bind(ids.iter().map(|_| client.as_uuid()).bind_iter())
+            .bind(ids.iter().map(MessageId::as_uuid).bind_iter())
+            .execute(&mut *self.writer().await?)
+            .await;
+        done.map(|done| done.rows_affected()).map_err(commit_error)
+    }
+
+    async fn old_audit_entries(&self, before: Timestamp, limit: i64) -> Result<Vec<AuditEntry>, StoreError> {
+        self.read_old_entries(before, limit).await
+    }
+
+    async fn remove_audit_entries(&self, ids: &[AuditEntryId]) -> Result<u64, StoreError> {
+        self.delete_entries(ids).await
     }
 
     async fn purge(&self, limits: &PurgeLimits, limit: i64) -> Result<Purged, StoreError> {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use delivery::model::MessageKey;
 use delivery::port::{Claim, Claimed, PendingReport, StoreError, StoredReports, Transaction, WorkStore};
 use message::Timestamp;
+use message::class::Priority;
 use message::report::ProviderReport;
 use message::time::micros;
 use sqlx::Row;
@@ -76,7 +77,7 @@ impl WorkStore for PostgresStore {
         &self,
         after: Option<(Timestamp, MessageKey)>,
         limit: i64,
-    ) -> Result<Vec<(Timestamp, MessageKey)>, StoreError> {
+    ) -> Result<Vec<(Timestamp, MessageKey, Priority)>, StoreError> {
         self.read_backlog(after, limit).await
     }
 }

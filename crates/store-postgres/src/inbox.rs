@@ -130,15 +130,19 @@ fn pending(row: &PgRow) -> Result<PendingReport, sqlx::Error> {
     Ok(PendingReport {
         id: row.try_get("id")?,
         provider: row.try_get("provider")?,
-        report: ProviderReport {
-            provider_ref: row.try_get("reference")?,
-            attempt_ref,
-            state: rows::word(row, "state")?,
-            part: rows::part(row, "part")?,
-            done_date: row.try_get("done_date")?,
-            failure: rows::failure(row)?,
-        },
+        report: report(row, attempt_ref)?,
         target,
         stored_at: rows::time(row, "stored_at")?,
+    })
+}
+
+pub(crate) fn report(row: &PgRow, attempt_ref: Option<AttemptRef>) -> Result<ProviderReport, sqlx::Error> {
+    Ok(ProviderReport {
+        provider_ref: row.try_get("reference")?,
+        attempt_ref,
+        state: rows::word(row, "state")?,
+        part: rows::part(row, "part")?,
+        done_date: row.try_get("done_date")?,
+        failure: rows::failure(row)?,
     })
 }

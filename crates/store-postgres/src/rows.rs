@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use delivery::model::{
-    ApiKey, Client, Head, IdempotencyKey, Made, Message, MessageKey, MessageRecord, MessageState,
-    OpenMessage, RememberedCall,
+    Client, Head, IdempotencyKey, Made, Message, MessageKey, MessageRecord, MessageState, OpenMessage,
+    RememberedCall,
 };
+use delivery::port::Scanned;
 use ledger::{Balance, Policy};
 use message::event::{DeliveryReport, Event, Transaction};
 use message::failure::Failure;
 use message::fingerprint::Fingerprint;
-use message::id::{ClientId, MessageId};
+use message::id::{ClientId, Entropy, MessageId};
 use message::parts::{Content, MessageText, ReferenceBits};
 use message::status::UnknownWord;
 use message::{PhoneNumber, Timestamp};
 use serde_json::json;
 use sqlx::postgres::{PgArguments, PgBindIterExt, PgHasArrayType, PgRow};
-use sqlx::{Encode, Postgres, Row, Type};
+use sqlx::{Encode, Postgres, Row, Type, ValueRef};
 use uuid::Uuid;
 
 use crate::clock::Time;
@@ -64,7 +65,11 @@ macro_rules! client_columns {
             $c,
             "max_parts, ",
             $c,
+            "low_balance, ",
+            $c,
             "created_at, ",
+            $c,
+            "revision, ",
             $h,
             "available, ",
             $h,
@@ -81,7 +86,8 @@ macro_rules! client_columns {
 macro_rules! record_columns {
     () => {
         "r.client_id, r.id, r.recipient, r.sender, r.body_text, r.body_data, r.encoding, r.reference_bits, \
-         r.part_count, r.price_micros, r.currency, r.reference, r.metadata, r.on_unknown, r.created_at, r.expire_at"
+         r.part_count, r.price_micros, r.currency, r.reference, r.metadata, r.on_unknown, r.shifts, \
+         r.is_transliterated, r.priority, r.is_flash, r.class, r.replay_of, r.scheduled_at, r.created_at, r.expire_at"
     };
 }
 
@@ -157,6 +163,13 @@ impl<'a, T> Columns<'a, T> {
             .column(|row| record(row).reference.as_str())
             .column(|row| json!(record(row).metadata).to_string())
             .column(|row| record(row).on_unknown.as_str())
+            .column(|row| record(row).shifts.to_string())
+            .column(|row| record(row).is_transliterated)
+            .column(|row| record(row).priority.as_str())
+            .column(|row| record(row).is_flash)
+            .column(|row| record(row).class.as_str())
+            .column(|row| record(row).replay_of.map(|id| *id.as_uuid()))
+            .column(|row| record(row).scheduled_at.map(Time))
             .column(|row| Time(record(row).created_at))
             .column(|row| Time(record(row).expire_at))
     }
@@ -241,7 +254,7 @@ pub(crate) fn time(row: &PgRow, column: &str) -> Read<Timestamp> {
     row.try_get(column).map(|Time(at)| at)
 }
 
-fn opt_time(row: &PgRow, column: &str) -> Read<Option<Timestamp>> {
+pub(crate) fn opt_time(row: &PgRow, column: &str) -> Read<Option<Timestamp>> {
     Ok(row.try_get::<Option<Time>, _>(column)?.map(|Time(at)| at))
 }
 
@@ -250,12 +263,37 @@ fn span(row: &PgRow, column: &str) -> Read<Duration> {
     Ok(Duration::from_micros(u64::try_from(micros).map_err(damaged)?))
 }
 
+/// The smallest id of the millisecond that `at` falls in: what was made then or later has it or a larger one.
+pub(crate) fn first_id(at: Timestamp) -> Uuid {
+    // The ids hold 48 bits of milliseconds.
+    let at = at.as_micros().clamp(0, ((1 << 48) - 1) * 1_000);
+    *MessageId::new(Timestamp::from_micros(at), Entropy([0; 10])).as_uuid()
+}
+
+/// What was made before `at` has a smaller id; so may what was made in the millisecond of `at`, from it on.
+pub(crate) fn end_id(at: Timestamp) -> Uuid {
+    first_id(at + Duration::from_micros(999))
+}
+
 pub(crate) fn client_id(row: &PgRow, column: &str) -> Read<ClientId> {
     row.try_get(column).map(ClientId::from_uuid)
 }
 
 pub(crate) fn message_id(row: &PgRow, column: &str) -> Read<MessageId> {
     row.try_get(column).map(MessageId::from_uuid)
+}
+
+pub(crate) fn opt_client_id(row: &PgRow, column: &str) -> Read<Option<ClientId>> {
+    Ok(row.try_get::<Option<Uuid>, _>(column)?.map(ClientId::from_uuid))
+}
+
+pub(crate) fn opt_message_id(row: &PgRow, column: &str) -> Read<Option<MessageId>> {
+    Ok(row.try_get::<Option<Uuid>, _>(column)?.map(MessageId::from_uuid))
+}
+
+/// A message's key from `client_id` and `id`.
+pub(crate) fn key(row: &PgRow) -> Read<MessageKey> {
+    Ok(MessageKey { client: client_id(row, "client_id")?, id: message_id(row, "id")? })
 }
 
 fn phone(row: &PgRow, column: &str) -> Read<PhoneNumber> {
@@ -293,7 +331,9 @@ pub(crate) fn client(row: &PgRow) -> Read<Client> {
         burst_parts: row.try_get("burst_parts")?,
         default_sender: row.try_get("default_sender")?,
         max_parts: row.try_get("max_parts")?,
+        low_balance_micros: row.try_get("low_balance")?,
         created_at: time(row, "created_at")?,
+        revision: row.try_get("revision")?,
     })
 }
 
@@ -313,11 +353,13 @@ pub(crate) fn record(row: &PgRow) -> Read<MessageRecord> {
         _ => ReferenceBits::Sixteen,
     };
     Ok(MessageRecord {
-        key: MessageKey { client: client_id(row, "client_id")?, id: message_id(row, "id")? },
+        key: key(row)?,
         to: phone(row, "recipient")?,
         sender: row.try_get("sender")?,
         content,
         encoding: word(row, "encoding")?,
+        shifts: word(row, "shifts")?,
+        is_transliterated: row.try_get("is_transliterated")?,
         reference_bits,
         part_count: part(row, "part_count")?,
         price_micros: row.try_get("price_micros")?,
@@ -325,7 +367,12 @@ pub(crate) fn record(row: &PgRow) -> Read<MessageRecord> {
         reference: row.try_get("reference")?,
         metadata: serde_json::from_str(row.try_get("metadata")?).map_err(damaged)?,
         on_unknown: word(row, "on_unknown")?,
+        priority: word(row, "priority")?,
+        is_flash: row.try_get("is_flash")?,
+        class: word(row, "class")?,
+        replay_of: opt_message_id(row, "replay_of")?,
         created_at: time(row, "created_at")?,
+        scheduled_at: opt_time(row, "scheduled_at")?,
         expire_at: time(row, "expire_at")?,
     })
 }
@@ -355,38 +402,42 @@ pub(crate) fn message(row: &PgRow) -> Read<Message> {
 
 pub(crate) fn open_message(row: &PgRow) -> Read<OpenMessage> {
     Ok(OpenMessage {
-        key: MessageKey { client: client_id(row, "client_id")?, id: message_id(row, "id")? },
+        key: key(row)?,
         to: phone(row, "recipient")?,
         reference: row.try_get("reference")?,
         part_count: part(row, "part_count")?,
         price_micros: row.try_get("price_micros")?,
         on_unknown: word(row, "on_unknown")?,
+        priority: word(row, "priority")?,
         expire_at: time(row, "expire_at")?,
         state: state(row)?,
     })
 }
 
+pub(crate) fn fingerprint(row: &PgRow, column: &str) -> Read<Fingerprint> {
+    let fingerprint = Fingerprint::from_slice(row.try_get(column)?);
+    fingerprint.ok_or_else(|| sqlx::Error::Decode("a fingerprint has not 32 bytes".into()))
+}
+
 pub(crate) fn remembered(row: &PgRow) -> Read<RememberedCall> {
-    let made = match row.try_get::<Option<Uuid>, _>("message_id")? {
-        Some(id) => Made::Message(MessageId::from_uuid(id)),
+    let made = match opt_message_id(row, "message_id")? {
+        Some(id) => Made::Message(id),
         None => Made::Event(row.try_get("event_seq")?),
     };
-    let fingerprint = Fingerprint::from_slice(row.try_get("fingerprint")?);
     Ok(RememberedCall {
         key: IdempotencyKey {
             client: client_id(row, "client_id")?,
             kind: word(row, "kind")?,
             key: row.try_get("key")?,
         },
-        fingerprint: fingerprint
-            .ok_or_else(|| sqlx::Error::Decode("a fingerprint has not 32 bytes".into()))?,
+        fingerprint: fingerprint(row, "fingerprint")?,
         made,
         created_at: time(row, "created_at")?,
     })
 }
 
 pub(crate) fn event(row: &PgRow) -> Read<Event> {
-    let message = row.try_get::<Option<Uuid>, _>("message_id")?.map(MessageId::from_uuid);
+    let message = opt_message_id(row, "message_id")?;
     let report = match (opt_word(row, "status")?, message) {
         (Some(status), Some(message)) => Some(DeliveryReport {
             message,
@@ -427,17 +478,43 @@ pub(crate) fn event(row: &PgRow) -> Read<Event> {
     })
 }
 
-pub(crate) fn api_key(row: &PgRow) -> Read<ApiKey> {
-    let scopes: &str = row.try_get("scopes")?;
-    Ok(ApiKey {
-        id: row.try_get("id")?,
-        client: row.try_get::<Option<Uuid>, _>("client_id")?.map(ClientId::from_uuid),
-        name: row.try_get("name")?,
-        scopes: scopes.split(',').map(|scope| scope.parse().map_err(damaged)).collect::<Read<_>>()?,
-        secret_hash: row.try_get("secret_hash")?,
-        fingerprint: row.try_get("fingerprint")?,
-        created_at: time(row, "created_at")?,
-        expire_at: opt_time(row, "expire_at")?,
-        revoked_at: opt_time(row, "revoked_at")?,
-    })
+/// A page of a filtered list. Every row tells how far it was scanned; in an empty page that is the only row, and it has
+/// no `id`.
+pub(crate) fn scanned<T, C>(
+    rows: &[PgRow],
+    scanned_to: impl Fn(&PgRow) -> Read<Option<C>>,
+    item: impl Fn(&PgRow) -> Read<T>,
+) -> Read<Scanned<T, C>> {
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        if !row.try_get_raw("id")?.is_null() {
+            items.push(item(row)?);
+        }
+    }
+    let scanned_to = rows.first().map(scanned_to).transpose()?.flatten();
+    Ok(Scanned { items, scanned_to })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ids_of_a_span_of_time_lie_between_its_first_and_its_end() {
+        let at = Timestamp::from_micros;
+        let id = |micros| [0, 255].map(|byte| *MessageId::new(at(micros), Entropy([byte; 10])).as_uuid());
+        for start in [0, 1, 999, 1_000, 1_795_613_478_335_999] {
+            for made in [start, start + 1, start + 1_000] {
+                assert!(id(made).iter().all(|id| *id >= first_id(at(start))), "{made} is from {start} on");
+                assert!(
+                    id(made).iter().all(|id| *id < end_id(at(made + 1))),
+                    "{made} is before {}",
+                    made + 1
+                );
+            }
+        }
+        assert!(id(999).iter().all(|id| *id < first_id(at(1_000))), "the millisecond before");
+        assert!(id(1_000).iter().all(|id| *id >= end_id(at(1_000))), "the millisecond that begins");
+        assert!(id(1_000).iter().all(|id| *id < first_id(at(i64::MAX)) && *id >= first_id(at(i64::MIN))));
+    }
 }

@@ -3,6 +3,7 @@
 use delivery::model::MessageKey;
 use delivery::port::StoreError;
 use message::Timestamp;
+use message::class::Priority;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
@@ -25,12 +26,13 @@ impl PostgresStore {
         &self,
         after: Option<(Timestamp, MessageKey)>,
         limit: i64,
-    ) -> Result<Vec<(Timestamp, MessageKey)>, StoreError> {
+    ) -> Result<Vec<(Timestamp, MessageKey, Priority)>, StoreError> {
         // The limit inside makes it walk the timers in their order, and stop.
         let sql = "-- backlog
-            SELECT t.wake_at, t.client_id, t.message_id
+            SELECT t.wake_at, t.client_id, t.message_id, due.priority
             FROM timers AS t CROSS JOIN LATERAL (
-                SELECT m.id FROM message_states AS m
+                SELECT r.priority
+                FROM message_states AS m JOIN messages AS r ON r.client_id = m.client_id AND r.id = m.id
                 WHERE m.client_id = t.client_id AND m.id = t.message_id
                   AND m.status IN ('QUEUED', 'FAILED_TEMP') AND m.due_at <= COALESCE($4, now())
                 LIMIT 1
@@ -49,7 +51,11 @@ impl PostgresStore {
             .bind(limit)
             .fetch_all(self.pool())
             .await;
-        rows.and_then(|rows| rows.iter().map(timer).collect()).map_err(store_error)
+        let offered = |row: &PgRow| {
+            let (at, key) = timer(row)?;
+            Ok((at, key, rows::word(row, "priority")?))
+        };
+        rows.and_then(|rows| rows.iter().map(offered).collect()).map_err(store_error)
     }
 }
 

@@ -14,7 +14,9 @@ use sqlx::{PgConnection, Postgres, Row};
 use crate::PostgresStore;
 use crate::clock::{Ticker, Time};
 use crate::error::{commit_error, store_error};
+use crate::letters;
 use crate::rows::{self, Columns, client_columns, small, state_columns};
+use crate::trail;
 
 pub(crate) struct PostgresTransaction {
     store: PostgresStore,
@@ -79,9 +81,15 @@ async fn load(
     if !wanted.reports.is_empty() {
         let sql = "-- load pending reports
             SELECT p.id FROM provider_reports AS p WHERE p.id = ANY($1::bigint[]) AND NOT p.is_done";
-        let reports = sqlx::query(sql).bind(wanted.reports.iter().bind_iter()).fetch_all(connection).await?;
+        let reports =
+            sqlx::query(sql).bind(wanted.reports.iter().bind_iter()).fetch_all(&mut *connection).await?;
         for row in reports {
             loaded.pending_reports.insert(row.try_get("id")?);
+        }
+    }
+    if !wanted.dead_letters.is_empty() {
+        for row in letters::read_replays(connection, &wanted.dead_letters).await? {
+            loaded.dead_letters.insert(rows::key(&row)?, rows::opt_message_id(&row, "replayed_as")?);
         }
     }
     Ok(loaded)
@@ -130,6 +138,7 @@ async fn lock_clients(
         messages: BTreeMap::new(),
         keys: HashMap::new(),
         pending_reports: Default::default(),
+        dead_letters: BTreeMap::new(),
     })
 }
 
@@ -137,7 +146,7 @@ async fn lock_messages(connection: &mut PgConnection, wanted: &Wanted) -> Result
     // Only the states are locked, against claims: records never change, and credit locks only under the client's lock.
     let sql = concat!(
         "-- lock messages\nSELECT r.client_id, r.id, r.recipient, r.reference, r.part_count, r.price_micros, \
-         r.on_unknown, r.expire_at, ",
+         r.on_unknown, r.priority, r.expire_at, ",
         state_columns!(),
         " FROM unnest($1::uuid[], $2::uuid[]) AS k (client_id, id)
           JOIN message_states AS m ON m.client_id = k.client_id AND m.id = k.id
@@ -179,7 +188,11 @@ async fn write(connection: &mut PgConnection, plan: &Plan, now: Timestamp) -> Re
             sqlx::query(sql).bind(plan.done_reports.iter().bind_iter()).execute(&mut *connection).await;
         done.map_err(store_error)?;
     }
-    insert_dead_letters(connection, plan).await?;
+    letters::insert(connection, &plan.dead_letters).await?;
+    letters::mark_replays(connection, &plan.replays).await?;
+    for entry in &plan.audit_entries {
+        trail::insert(connection, entry).await.map_err(store_error)?;
+    }
     Ok(written)
 }
 
@@ -234,23 +247,28 @@ async fn insert_messages(connection: &mut PgConnection, messages: &[Message]) ->
     }
     let sql = "-- insert messages
         WITH batch (client_id, id, recipient, sender, body_text, body_data, encoding, reference_bits, part_count,
-            price_micros, currency, reference, metadata, on_unknown, created_at, expire_at, status, status_at, fence,
-            attempt, due_at, lease_until, timer_at, provider, provider_refs, failure_reason, failure_detail,
-            failure_code, part_states, has_open_earlier, last_event_seq) AS (
+            price_micros, currency, reference, metadata, on_unknown, shifts, is_transliterated, priority, is_flash,
+            class, replay_of, scheduled_at, created_at, expire_at, status, status_at, fence, attempt, due_at,
+            lease_until, timer_at, provider, provider_refs, failure_reason, failure_detail, failure_code, part_states,
+            has_open_earlier, last_event_seq) AS (
             SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]),
                 unnest($6::bytea[]), unnest($7::text[]), unnest($8::smallint[]), unnest($9::smallint[]),
                 unnest($10::bigint[]), unnest($11::text[]), unnest($12::text[]), unnest($13::text[]),
-                unnest($14::text[]), unnest($15::timestamptz[]), unnest($16::timestamptz[]), unnest($17::text[]),
-                unnest($18::timestamptz[]), unnest($19::bigint[]), unnest($20::int[]), unnest($21::timestamptz[]),
-                unnest($22::timestamptz[]), unnest($23::timestamptz[]), unnest($24::text[]), unnest($25::text[]),
-                unnest($26::text[]), unnest($27::text[]), unnest($28::text[]), unnest($29::text[]),
-                unnest($30::boolean[]), unnest($31::bigint[])
+                unnest($14::text[]), unnest($15::text[]), unnest($16::boolean[]), unnest($17::text[]),
+                unnest($18::boolean[]), unnest($19::text[]), unnest($20::uuid[]), unnest($21::timestamptz[]),
+                unnest($22::timestamptz[]), unnest($23::timestamptz[]), unnest($24::text[]),
+                unnest($25::timestamptz[]), unnest($26::bigint[]), unnest($27::int[]), unnest($28::timestamptz[]),
+                unnest($29::timestamptz[]), unnest($30::timestamptz[]), unnest($31::text[]), unnest($32::text[]),
+                unnest($33::text[]), unnest($34::text[]), unnest($35::text[]), unnest($36::text[]),
+                unnest($37::boolean[]), unnest($38::bigint[])
         ),
         records AS (
             INSERT INTO messages (client_id, id, recipient, sender, body_text, body_data, encoding, reference_bits,
-                part_count, price_micros, currency, reference, metadata, on_unknown, created_at, expire_at)
-            SELECT client_id, id, recipient, sender, body_text, body_data, encoding, reference_bits,
-                part_count, price_micros, currency, reference, metadata, on_unknown, created_at, expire_at
+                part_count, price_micros, currency, reference, metadata, on_unknown, shifts, is_transliterated,
+                priority, is_flash, class, replay_of, scheduled_at, created_at, expire_at)
+            SELECT client_id, id, recipient, sender, body_text, body_data, encoding, reference_bits, part_count,
+                price_micros, currency, reference, metadata, on_unknown, shifts, is_transliterated, priority, is_flash,
+                class, replay_of, scheduled_at, created_at, expire_at
             FROM batch
         ),
         states AS (
@@ -392,22 +410,4 @@ async fn bind_refs(
         written.has_early_reports |= row.try_get::<bool, _>("reported").map_err(store_error)?;
     }
     Ok(written)
-}
-
-async fn insert_dead_letters(connection: &mut PgConnection, plan: &Plan) -> Result<(), StoreError> {
-    if plan.dead_letters.is_empty() {
-        return Ok(());
-    }
-    let sql = "-- insert dead letters
-        INSERT INTO dead_letters (client_id, message_id, provider, failure_reason, failure_detail, failure_code,
-            has_unknown_attempt, at)
-        SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]),
-            unnest($6::text[]), unnest($7::boolean[]), unnest($8::timestamptz[])";
-    let rows = Columns::of(sqlx::query(sql), &plan.dead_letters)
-        .key(|letter| &letter.key)
-        .column(|letter| letter.provider.as_str())
-        .failure(|letter| Some(&letter.failure))
-        .column(|letter| letter.has_unknown_attempt)
-        .column(|letter| Time(letter.at));
-    rows.bound().execute(connection).await.map(drop).map_err(store_error)
 }

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use delivery::model::{Client, Head, IdempotencyKey, Message, RememberedCall};
-use delivery::port::{EventPage, StoreError, TransactionFilter, ViewStore};
+use delivery::port::{EventPage, MessageFilter, Scanned, StoreError, Total, TransactionFilter, ViewStore};
+use message::PhoneNumber;
 use message::event::Event;
 use message::id::{ClientId, MessageId};
 use sqlx::Row;
@@ -10,8 +11,16 @@ use sqlx::postgres::{PgBindIterExt, PgRow};
 use uuid::Uuid;
 
 use crate::PostgresStore;
+use crate::clock::Time;
 use crate::error::store_error;
 use crate::rows::{self, client_columns, event_columns, record_columns, state_columns};
+
+/// Where a page of messages is looked for: those of client $1, below id $2 and not below $3.
+macro_rules! message_window {
+    () => {
+        " FROM messages AS r WHERE r.client_id = $1 AND r.id < $2 AND r.id >= $3 ORDER BY r.id DESC "
+    };
+}
 
 #[async_trait]
 impl ViewStore for PostgresStore {
@@ -45,29 +54,12 @@ impl ViewStore for PostgresStore {
     async fn messages(
         &self,
         client: ClientId,
+        filter: &MessageFilter,
         before: Option<MessageId>,
         limit: i64,
-    ) -> Result<Vec<Message>, StoreError> {
-        let sql = concat!(
-            "-- list messages
-            WITH page AS (
-                SELECT ",
-            record_columns!(),
-            "   FROM messages AS r WHERE r.client_id = $1 AND r.id < $2 ORDER BY r.id DESC LIMIT $3
-            )
-            SELECT ",
-            record_columns!(),
-            ", ",
-            state_columns!(),
-            " FROM page AS r
-              JOIN message_states AS m ON m.client_id = r.client_id AND m.id = r.id
-              JOIN credit_locks AS l ON l.client_id = r.client_id AND l.message_id = r.id
-              ORDER BY r.id DESC"
-        );
-        let before = before.map_or(Uuid::max(), |id| *id.as_uuid());
-        let rows =
-            sqlx::query(sql).bind(client.as_uuid()).bind(before).bind(limit).fetch_all(self.pool()).await;
-        rows.and_then(|rows| rows.iter().map(rows::message).collect()).map_err(store_error)
+        scan: i64,
+    ) -> Result<Scanned<Message, MessageId>, StoreError> {
+        self.read_messages(client, filter, before, limit, scan).await.map_err(store_error)
     }
 
     async fn history(&self, client: ClientId, id: MessageId) -> Result<Vec<Event>, StoreError> {
@@ -102,7 +94,7 @@ impl ViewStore for PostgresStore {
         if let Some(message) = filter.message {
             let is_wanted = |event: &Event| {
                 let kind = event.transaction.as_ref().map(|transaction| transaction.kind);
-                event.seq < before
+                (filter.from_seq..before).contains(&event.seq)
                     && kind.is_some_and(|kind| filter.kinds.is_empty() || filter.kinds.contains(&kind))
             };
             let history = self.history(client, message).await?.into_iter().rev();
@@ -111,18 +103,34 @@ impl ViewStore for PostgresStore {
         let sql = concat!(
             "-- list transactions\nSELECT ",
             event_columns!(),
-            " FROM events AS e WHERE e.client_id = $1 AND e.seq < $2 AND e.transaction_kind IS NOT NULL
-              AND (cardinality($3::text[]) = 0 OR e.transaction_kind = ANY($3))
-              ORDER BY e.seq DESC LIMIT $4"
+            " FROM events AS e WHERE e.client_id = $1 AND e.seq >= $2 AND e.seq < $3 AND e.transaction_kind IS NOT NULL
+              AND (cardinality($4::text[]) = 0 OR e.transaction_kind = ANY($4))
+              ORDER BY e.seq DESC LIMIT $5"
         );
         let rows = sqlx::query(sql)
             .bind(client.as_uuid())
+            .bind(filter.from_seq)
             .bind(before)
             .bind(filter.kinds.iter().map(|kind| kind.as_str()).bind_iter())
             .bind(limit)
             .fetch_all(self.pool())
             .await;
         rows.and_then(|rows| rows.iter().map(rows::event).collect()).map_err(store_error)
+    }
+
+    async fn totals(&self, client: ClientId, from: i64, before: i64) -> Result<Vec<Total>, StoreError> {
+        // Sums of BIGINT are NUMERIC.
+        let sql = "-- totals
+            SELECT transaction_kind, COUNT(*) AS count, SUM(available_delta)::bigint AS available,
+                SUM(held_delta)::bigint AS held
+            FROM events WHERE client_id = $1 AND seq >= $2 AND seq < $3 AND transaction_kind IS NOT NULL
+            GROUP BY transaction_kind LIMIT 100";
+        let rows =
+            sqlx::query(sql).bind(client.as_uuid()).bind(from).bind(before).fetch_all(self.pool()).await;
+        let mut totals: Vec<Total> =
+            rows.and_then(|rows| rows.iter().map(total).collect()).map_err(store_error)?;
+        totals.sort_by_key(|total| total.kind);
+        Ok(totals)
     }
 
     async fn last_seqs(&self, clients: &[ClientId]) -> Result<Vec<(ClientId, i64)>, StoreError> {
@@ -157,6 +165,62 @@ impl ViewStore for PostgresStore {
 }
 
 impl PostgresStore {
+    async fn read_messages(
+        &self,
+        client: ClientId,
+        filter: &MessageFilter,
+        before: Option<MessageId>,
+        limit: i64,
+        scan: i64,
+    ) -> Result<Scanned<Message, MessageId>, sqlx::Error> {
+        // A status is looked up only for what the rest of the filter shows, and only if it matters.
+        let sql = concat!(
+            "-- list messages
+            WITH page AS MATERIALIZED (
+                SELECT ",
+            record_columns!(),
+            "   FROM (SELECT ",
+            record_columns!(),
+            message_window!(),
+            "   LIMIT $10) AS r
+                WHERE ($4::text IS NULL OR r.recipient = $4) AND ($5 = '' OR r.sender = $5)
+                  AND ($6 = '' OR r.reference = $6) AND ($7::timestamptz IS NULL OR r.created_at >= $7)
+                  AND ($8::timestamptz IS NULL OR r.created_at < $8)
+                  AND (cardinality($9::text[]) = 0 OR (SELECT m.status FROM message_states AS m
+                      WHERE m.client_id = r.client_id AND m.id = r.id) = ANY($9))
+                ORDER BY r.id DESC LIMIT $11
+            )
+            SELECT s.id AS scanned_to, ",
+            record_columns!(),
+            ", ",
+            state_columns!(),
+            " FROM (SELECT (COUNT(*) < $11)::int AS is_short FROM page) AS p
+              LEFT JOIN LATERAL (SELECT r.id",
+            message_window!(),
+            "   OFFSET $10 - 1 LIMIT p.is_short) AS s ON true
+              LEFT JOIN (page AS r
+                  JOIN message_states AS m ON m.client_id = r.client_id AND m.id = r.id
+                  JOIN credit_locks AS l ON l.client_id = r.client_id AND l.message_id = r.id) ON true
+              ORDER BY r.id DESC"
+        );
+        let before = before.map_or(Uuid::max(), |id| *id.as_uuid());
+        let rows = sqlx::query(sql)
+            .bind(client.as_uuid())
+            .bind(filter.created_before.map_or(before, |end| before.min(rows::end_id(end))))
+            .bind(filter.created_from.map_or(Uuid::nil(), rows::first_id))
+            .bind(filter.to.as_ref().map(PhoneNumber::as_str))
+            .bind(&filter.sender)
+            .bind(&filter.reference)
+            .bind(filter.created_from.map(Time))
+            .bind(filter.created_before.map(Time))
+            .bind(filter.statuses.iter().map(|status| status.as_str()).bind_iter())
+            .bind(scan.max(1))
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        rows::scanned(&rows, |row| rows::opt_message_id(row, "scanned_to"), rows::message)
+    }
+
     /// The page and the ends of the log as of one snapshot: that of the one statement.
     async fn read_events(&self, client: ClientId, after: i64, limit: i64) -> Result<EventPage, sqlx::Error> {
         let sql = concat!(
@@ -185,4 +249,13 @@ impl PostgresStore {
         }
         Ok(EventPage { events, last_seq, oldest_seq })
     }
+}
+
+fn total(row: &PgRow) -> Result<Total, sqlx::Error> {
+    Ok(Total {
+        kind: rows::word(row, "transaction_kind")?,
+        count: row.try_get("count")?,
+        available_delta: row.try_get("available")?,
+        held_delta: row.try_get("held")?,
+    })
 }

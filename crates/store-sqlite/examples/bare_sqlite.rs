@@ -59,10 +59,11 @@ const MAKE_CLIENT: [&str; 2] = [
     concat!(
         "INSERT INTO clients (id, name, state, suspend_reason, currency, is_sandbox, capture_on, settle_unreported,
             report_timeout, on_unknown, resend_after, parts_per_second, burst_parts, default_sender, max_parts,
-            created_at)
+            low_balance, created_at, revision)
         VALUES (",
         client!(),
-        ", 'bare', 'ACTIVE', '', 'USD', 1, 'DELIVERED', 'CAPTURE', 259200000000, 'WAIT', 600000000, 0, 0, '', 10, 0)"
+        ", 'bare', 'ACTIVE', '', 'USD', 1, 'DELIVERED', 'CAPTURE', 259200000000, 'WAIT', 600000000, 0, 0, '', 10, 0, 0,
+            1)"
     ),
     concat!(
         "INSERT INTO client_heads (client_id, available, held, last_seq, oldest_seq) VALUES (",
@@ -76,13 +77,14 @@ const ACCEPT: &[&str] = &[
     concat!(
         numbers!(),
         "INSERT INTO messages (client_id, id, recipient, sender, body_text, encoding, reference_bits, part_count,
-            price_micros, currency, reference, metadata, on_unknown, created_at, expire_at)
+            price_micros, currency, reference, metadata, on_unknown, shifts, is_transliterated, priority, is_flash,
+            class, created_at, expire_at)
         SELECT ",
         client!(),
         ", ",
         id!(),
-        ", '+12025550100', '', 'Hello from herald bench', 'GSM7', 8, 1, 7500, 'USD', '', '{}', 'WAIT',
-            1795613478335000 + i, 1795786278335000 + i
+        ", '+12025550100', '', 'Hello from herald bench', 'GSM7', 8, 1, 7500, 'USD', '', '{}', 'WAIT', '', 0,
+            'NORMAL', 0, 'TRANSACTIONAL', 1795613478335000 + i, 1795786278335000 + i
         FROM n"
     ),
     concat!(

@@ -1,14 +1,17 @@
 //! What the reconciler reads, checkpoints, and the removal of what is no longer needed.
 
 use async_trait::async_trait;
+use delivery::model::{AuditEntry, Message};
 use delivery::port::{AuditStore, Books, Checkpoint, PurgeLimits, Purged, StoreError};
 use message::Timestamp;
-use message::id::ClientId;
+use message::id::{AuditEntryId, ClientId, MessageId};
+use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use crate::SqliteStore;
 use crate::error::store_error;
+use crate::rows::{self, batch, hex, record_columns, state_columns};
 
 #[async_trait]
 impl AuditStore for SqliteStore {
@@ -58,6 +61,51 @@ impl AuditStore for SqliteStore {
             .map_err(store_error)?;
         write.commit().await?;
         Ok(oldest)
+    }
+
+    async fn old_messages(
+        &self,
+        client: ClientId,
+        created_before: Timestamp,
+        after: Option<MessageId>,
+        limit: i64,
+    ) -> Result<Vec<Message>, StoreError> {
+        let sql = concat!(
+            "-- old messages\nSELECT ",
+            record_columns!(),
+            ", ",
+            state_columns!(),
+            " FROM messages AS r
+              JOIN message_states AS m ON m.client_id = r.client_id AND m.id = r.id
+              JOIN credit_locks AS l ON l.client_id = r.client_id AND l.message_id = r.id
+              WHERE r.client_id = ?1 AND r.id > ?2 AND r.id < ?3 AND r.created_at < ?4 ORDER BY r.id LIMIT ?5"
+        );
+        let rows = sqlx::query(sql)
+            .bind(client.as_uuid())
+            .bind(after.map_or(Uuid::nil(), |id| *id.as_uuid()))
+            .bind(rows::end_id(created_before))
+            .bind(created_before.as_micros())
+            .bind(limit)
+            .fetch_all(self.readers())
+            .await;
+        rows.and_then(|rows| rows.iter().map(rows::message).collect()).map_err(store_error)
+    }
+
+    async fn remove_messages(&self, client: ClientId, ids: &[MessageId]) -> Result<u64, StoreError> {
+        let mut write = self.begin_write().await?;
+        let removed = remove(write.connection(), client.as_uuid(), ids).await.map_err(store_error)?;
+        if removed > 0 {
+            write.commit().await?;
+        }
+        Ok(removed)
+    }
+
+    async fn old_audit_entries(&self, before: Timestamp, limit: i64) -> Result<Vec<AuditEntry>, StoreError> {
+        self.read_old_entries(before, limit).await
+    }
+
+    async fn remove_audit_entries(&self, ids: &[AuditEntryId]) -> Result<u64, StoreError> {
+        self.delete_entries(ids).await
     }
 
     async fn purge(&self, limits: &PurgeLimits, limit: i64) -> Result<Purged, StoreError> {
@@ -142,6 +190,38 @@ async fn read_books(
     books.double_resolutions =
         sqlx::query_scalar(sql).bind(client).bind(checkpoint.seq).fetch_one(&mut *snapshot).await?;
     Ok(Some(books))
+}
+
+/// Removes the messages whose life is over. Answers how many.
+async fn remove(
+    connection: &mut SqliteConnection,
+    client: &Uuid,
+    ids: &[MessageId],
+) -> Result<u64, sqlx::Error> {
+    let sql = "-- removable messages
+        SELECT json_group_array(lower(hex(m.id)))
+        FROM message_states AS m JOIN credit_locks AS l ON l.client_id = m.client_id AND l.message_id = m.id
+        WHERE m.client_id = ?1 AND m.id IN (SELECT unhex(value) FROM json_each(?2))
+          AND m.status IN ('DELIVERED', 'FAILED_PERM', 'EXPIRED', 'CANCELED') AND l.state <> 'HELD'";
+    let ids = batch(ids.iter().map(|id| json!(hex(id.as_uuid()))));
+    let over: String = sqlx::query_scalar(sql).bind(client).bind(ids).fetch_one(&mut *connection).await?;
+    let mut removed = 0;
+    for sql in [
+        "-- remove dead letters
+        DELETE FROM dead_letters
+        WHERE client_id = ?1 AND message_id IN (SELECT unhex(value) FROM json_each(?2))",
+        "-- remove locks
+        DELETE FROM credit_locks
+        WHERE client_id = ?1 AND message_id IN (SELECT unhex(value) FROM json_each(?2))",
+        "-- remove states
+        DELETE FROM message_states WHERE client_id = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2))",
+        "-- remove messages
+        DELETE FROM messages WHERE client_id = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2))",
+    ] {
+        let done = sqlx::query(sql).bind(client).bind(&over).execute(&mut *connection).await?;
+        removed = done.rows_affected();
+    }
+    Ok(removed)
 }
 
 async fn purge(

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use delivery::model::MessageKey;
 use delivery::port::{Claim, Claimed, PendingReport, StoreError, StoredReports, Transaction, WorkStore};
 use message::Timestamp;
+use message::class::Priority;
 use message::report::ProviderReport;
 use message::time::micros;
 use sqlx::{Row, SqliteConnection};
@@ -54,7 +55,7 @@ impl WorkStore for SqliteStore {
         &self,
         after: Option<(Timestamp, MessageKey)>,
         limit: i64,
-    ) -> Result<Vec<(Timestamp, MessageKey)>, StoreError> {
+    ) -> Result<Vec<(Timestamp, MessageKey, Priority)>, StoreError> {
         self.read_backlog(after, limit).await
     }
 }

@@ -124,15 +124,23 @@ fn pending(row: &SqliteRow) -> Result<PendingReport, sqlx::Error> {
     Ok(PendingReport {
         id: row.try_get("id")?,
         provider: row.try_get("provider")?,
-        report: ProviderReport {
-            provider_ref: row.try_get("reference")?,
-            attempt_ref,
-            state: row.try_get::<&str, _>("state")?.parse().map_err(damaged)?,
-            part: u16::try_from(row.try_get::<i64, _>("part")?).map_err(damaged)?,
-            done_date: row.try_get("done_date")?,
-            failure: rows::failure(row)?,
-        },
+        report: report(row, attempt_ref)?,
         target,
         stored_at: rows::time(row, "stored_at")?,
+    })
+}
+
+/// What the inbox keeps of a report that names this attempt.
+pub(crate) fn report(
+    row: &SqliteRow,
+    attempt_ref: Option<AttemptRef>,
+) -> Result<ProviderReport, sqlx::Error> {
+    Ok(ProviderReport {
+        provider_ref: row.try_get("reference")?,
+        attempt_ref,
+        state: rows::word(row, "state")?,
+        part: u16::try_from(row.try_get::<i64, _>("part")?).map_err(damaged)?,
+        done_date: row.try_get("done_date")?,
+        failure: rows::failure(row)?,
     })
 }

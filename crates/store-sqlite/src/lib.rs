@@ -8,8 +8,11 @@ mod claim;
 mod clock;
 mod error;
 mod inbox;
+mod keys;
+mod letters;
 mod rows;
 mod timers;
+mod trail;
 mod transaction;
 mod view;
 

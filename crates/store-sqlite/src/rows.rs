@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use delivery::model::{
-    ApiKey, Client, Head, IdempotencyKey, Made, Message, MessageKey, MessageRecord, MessageState,
-    OpenMessage, RememberedCall,
+    Client, Head, IdempotencyKey, Made, Message, MessageKey, MessageRecord, MessageState, OpenMessage,
+    RememberedCall,
 };
+use delivery::port::Scanned;
 use ledger::{Balance, Policy};
 use message::event::{DeliveryReport, Event, Transaction};
 use message::failure::Failure;
 use message::fingerprint::Fingerprint;
-use message::id::{ClientId, MessageId};
+use message::id::{ClientId, Entropy, MessageId};
 use message::parts::{Content, MessageText, ReferenceBits};
 use message::status::UnknownWord;
 use message::{PhoneNumber, Timestamp};
@@ -28,7 +29,7 @@ macro_rules! client_columns {
     () => {
         "c.id, c.name, c.state, c.suspend_reason, c.currency, c.is_sandbox, c.capture_on, c.settle_unreported, \
          c.report_timeout, c.on_unknown, c.resend_after, c.parts_per_second, c.burst_parts, c.default_sender, \
-         c.max_parts, c.created_at, h.available, h.held, h.last_seq, h.oldest_seq"
+         c.max_parts, c.low_balance, c.created_at, c.revision, h.available, h.held, h.last_seq, h.oldest_seq"
     };
 }
 
@@ -36,7 +37,8 @@ macro_rules! client_columns {
 macro_rules! record_columns {
     () => {
         "r.client_id, r.id, r.recipient, r.sender, r.body_text, r.body_data, r.encoding, r.reference_bits, \
-         r.part_count, r.price_micros, r.currency, r.reference, r.metadata, r.on_unknown, r.created_at, r.expire_at"
+         r.part_count, r.price_micros, r.currency, r.reference, r.metadata, r.on_unknown, r.shifts, \
+         r.is_transliterated, r.priority, r.is_flash, r.class, r.replay_of, r.scheduled_at, r.created_at, r.expire_at"
     };
 }
 
@@ -77,7 +79,7 @@ pub(crate) fn batch(rows: impl Iterator<Item = Value>) -> String {
     Value::Array(rows.collect()).to_string()
 }
 
-fn word<T: std::str::FromStr<Err = UnknownWord>>(row: &SqliteRow, column: &str) -> Read<T> {
+pub(crate) fn word<T: std::str::FromStr<Err = UnknownWord>>(row: &SqliteRow, column: &str) -> Read<T> {
     row.try_get::<&str, _>(column)?.parse().map_err(damaged)
 }
 
@@ -89,7 +91,7 @@ pub(crate) fn time(row: &SqliteRow, column: &str) -> Read<Timestamp> {
     row.try_get(column).map(Timestamp::from_micros)
 }
 
-fn opt_time(row: &SqliteRow, column: &str) -> Read<Option<Timestamp>> {
+pub(crate) fn opt_time(row: &SqliteRow, column: &str) -> Read<Option<Timestamp>> {
     Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_micros))
 }
 
@@ -98,12 +100,42 @@ fn span(row: &SqliteRow, column: &str) -> Read<Duration> {
     Ok(Duration::from_micros(u64::try_from(micros).map_err(damaged)?))
 }
 
+/// The smallest id of the millisecond that `at` falls in: what was made then or later has it or a larger one.
+pub(crate) fn first_id(at: Timestamp) -> Uuid {
+    // The ids hold 48 bits of milliseconds.
+    let at = at.as_micros().clamp(0, ((1 << 48) - 1) * 1_000);
+    *MessageId::new(Timestamp::from_micros(at), Entropy([0; 10])).as_uuid()
+}
+
+/// The end of the ids of what was made before `at`: all of those are smaller, and of what was made later only some
+/// of the same millisecond.
+pub(crate) fn end_id(at: Timestamp) -> Uuid {
+    first_id(at + Duration::from_micros(999))
+}
+
+/// A page of a list. `last` is the last row that the scan allowed to look at; `None` = the list ended before it.
+///
+/// It is read by a statement before that of the items, so that neither sorts and the items stop at a full page. They
+/// need no snapshot: no row moves in its list, so all from the cursor to `last` were looked at.
+pub(crate) fn scanned<T, C>(items: Vec<T>, limit: i64, last: Option<C>) -> Scanned<T, C> {
+    let is_full = i64::try_from(items.len()).is_ok_and(|count| count >= limit);
+    Scanned { items, scanned_to: last.filter(|_| !is_full) }
+}
+
 pub(crate) fn client_id(row: &SqliteRow, column: &str) -> Read<ClientId> {
     row.try_get(column).map(ClientId::from_uuid)
 }
 
 pub(crate) fn message_id(row: &SqliteRow, column: &str) -> Read<MessageId> {
     row.try_get(column).map(MessageId::from_uuid)
+}
+
+pub(crate) fn opt_client_id(row: &SqliteRow, column: &str) -> Read<Option<ClientId>> {
+    Ok(row.try_get::<Option<Uuid>, _>(column)?.map(ClientId::from_uuid))
+}
+
+pub(crate) fn opt_message_id(row: &SqliteRow, column: &str) -> Read<Option<MessageId>> {
+    Ok(row.try_get::<Option<Uuid>, _>(column)?.map(MessageId::from_uuid))
 }
 
 fn phone(row: &SqliteRow, column: &str) -> Read<PhoneNumber> {
@@ -150,7 +182,9 @@ pub(crate) fn client(row: &SqliteRow) -> Read<Client> {
         burst_parts: row.try_get("burst_parts")?,
         default_sender: row.try_get("default_sender")?,
         max_parts: row.try_get("max_parts")?,
+        low_balance_micros: row.try_get("low_balance")?,
         created_at: time(row, "created_at")?,
+        revision: row.try_get("revision")?,
     })
 }
 
@@ -179,6 +213,8 @@ pub(crate) fn record(row: &SqliteRow) -> Read<MessageRecord> {
         sender: row.try_get("sender")?,
         content,
         encoding: word(row, "encoding")?,
+        shifts: word(row, "shifts")?,
+        is_transliterated: row.try_get("is_transliterated")?,
         reference_bits,
         part_count: part_count(row)?,
         price_micros: row.try_get("price_micros")?,
@@ -186,7 +222,12 @@ pub(crate) fn record(row: &SqliteRow) -> Read<MessageRecord> {
         reference: row.try_get("reference")?,
         metadata: serde_json::from_str(row.try_get("metadata")?).map_err(damaged)?,
         on_unknown: word(row, "on_unknown")?,
+        priority: word(row, "priority")?,
+        is_flash: row.try_get("is_flash")?,
+        class: word(row, "class")?,
+        replay_of: opt_message_id(row, "replay_of")?,
         created_at: time(row, "created_at")?,
+        scheduled_at: opt_time(row, "scheduled_at")?,
         expire_at: time(row, "expire_at")?,
     })
 }
@@ -213,6 +254,13 @@ pub(crate) fn record_json(record: &MessageRecord) -> Value {
         record.reference,
         json!(record.metadata).to_string(),
         record.on_unknown.as_str(),
+        record.shifts.to_string(),
+        i64::from(record.is_transliterated),
+        record.priority.as_str(),
+        i64::from(record.is_flash),
+        record.class.as_str(),
+        record.replay_of.map(|id| hex(id.as_uuid())),
+        opt_micros(record.scheduled_at),
         record.created_at.as_micros(),
         record.expire_at.as_micros(),
     ])
@@ -273,32 +321,36 @@ pub(crate) fn open_message(row: &SqliteRow) -> Read<OpenMessage> {
         part_count: part_count(row)?,
         price_micros: row.try_get("price_micros")?,
         on_unknown: word(row, "on_unknown")?,
+        priority: word(row, "priority")?,
         expire_at: time(row, "expire_at")?,
         state: state(row)?,
     })
 }
 
 pub(crate) fn remembered(row: &SqliteRow) -> Read<RememberedCall> {
-    let made = match row.try_get::<Option<Uuid>, _>("message_id")? {
-        Some(id) => Made::Message(MessageId::from_uuid(id)),
+    let made = match opt_message_id(row, "message_id")? {
+        Some(id) => Made::Message(id),
         None => Made::Event(row.try_get("event_seq")?),
     };
-    let fingerprint = Fingerprint::from_slice(row.try_get("fingerprint")?);
     Ok(RememberedCall {
         key: IdempotencyKey {
             client: client_id(row, "client_id")?,
             kind: word(row, "kind")?,
             key: row.try_get("key")?,
         },
-        fingerprint: fingerprint
-            .ok_or_else(|| sqlx::Error::Decode("a fingerprint has not 32 bytes".into()))?,
+        fingerprint: fingerprint(row, "fingerprint")?,
         made,
         created_at: time(row, "created_at")?,
     })
 }
 
+pub(crate) fn fingerprint(row: &SqliteRow, column: &str) -> Read<Fingerprint> {
+    let fingerprint = Fingerprint::from_slice(row.try_get(column)?);
+    fingerprint.ok_or_else(|| sqlx::Error::Decode("a fingerprint has not 32 bytes".into()))
+}
+
 pub(crate) fn event(row: &SqliteRow) -> Read<Event> {
-    let message = row.try_get::<Option<Uuid>, _>("message_id")?.map(MessageId::from_uuid);
+    let message = opt_message_id(row, "message_id")?;
     let report = match (opt_word(row, "status")?, message) {
         (Some(status), Some(message)) => Some(DeliveryReport {
             message,
@@ -372,17 +424,26 @@ pub(crate) fn event_json(event: &Event) -> Value {
     ])
 }
 
-pub(crate) fn api_key(row: &SqliteRow) -> Read<ApiKey> {
-    let scopes: &str = row.try_get("scopes")?;
-    Ok(ApiKey {
-        id: row.try_get("id")?,
-        client: row.try_get::<Option<Uuid>, _>("client_id")?.map(ClientId::from_uuid),
-        name: row.try_get("name")?,
-        scopes: scopes.split(',').map(|scope| scope.parse().map_err(damaged)).collect::<Read<_>>()?,
-        secret_hash: row.try_get("secret_hash")?,
-        fingerprint: row.try_get("fingerprint")?,
-        created_at: time(row, "created_at")?,
-        expire_at: opt_time(row, "expire_at")?,
-        revoked_at: opt_time(row, "revoked_at")?,
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ids_of_a_span_of_time_lie_between_its_first_and_its_end() {
+        let at = Timestamp::from_micros;
+        let id = |micros| [0, 255].map(|byte| *MessageId::new(at(micros), Entropy([byte; 10])).as_uuid());
+        for start in [0, 1, 999, 1_000, 1_795_613_478_335_999] {
+            for made in [start, start + 1, start + 1_000] {
+                assert!(id(made).iter().all(|id| *id >= first_id(at(start))), "{made} is from {start} on");
+                assert!(
+                    id(made).iter().all(|id| *id < end_id(at(made + 1))),
+                    "{made} is before {}",
+                    made + 1
+                );
+            }
+        }
+        assert!(id(999).iter().all(|id| *id < first_id(at(1_000))), "the millisecond before");
+        assert!(id(1_000).iter().all(|id| *id >= end_id(at(1_000))), "the millisecond that begins");
+        assert!(id(1_000).iter().all(|id| *id < first_id(at(i64::MAX)) && *id >= first_id(at(i64::MIN))));
+    }
 }

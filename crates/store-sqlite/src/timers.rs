@@ -3,6 +3,7 @@
 use delivery::model::MessageKey;
 use delivery::port::StoreError;
 use message::Timestamp;
+use message::class::Priority;
 use sqlx::sqlite::SqliteRow;
 
 use crate::SqliteStore;
@@ -24,11 +25,12 @@ impl SqliteStore {
         &self,
         after: Option<(Timestamp, MessageKey)>,
         limit: i64,
-    ) -> Result<Vec<(Timestamp, MessageKey)>, StoreError> {
+    ) -> Result<Vec<(Timestamp, MessageKey, Priority)>, StoreError> {
         let now = self.read_now().await?;
         let sql = "-- backlog
-            SELECT t.wake_at, t.client_id, t.message_id
+            SELECT t.wake_at, t.client_id, t.message_id, r.priority
             FROM timers AS t JOIN message_states AS m ON m.client_id = t.client_id AND m.id = t.message_id
+            JOIN messages AS r ON r.client_id = t.client_id AND r.id = t.message_id
             WHERE (t.wake_at, t.client_id, t.message_id) > (?1, ?2, ?3)
               AND m.status IN ('QUEUED', 'FAILED_TEMP') AND m.due_at <= ?4
             ORDER BY t.wake_at, t.client_id, t.message_id LIMIT ?5";
@@ -44,7 +46,9 @@ impl SqliteStore {
             .bind(limit)
             .fetch_all(self.readers())
             .await;
-        rows.and_then(|rows| rows.iter().map(timer).collect()).map_err(store_error)
+        let read =
+            |row: &SqliteRow| timer(row).and_then(|(at, key)| Ok((at, key, rows::word(row, "priority")?)));
+        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(store_error)
     }
 }
 

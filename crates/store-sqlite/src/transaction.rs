@@ -13,7 +13,7 @@ use sqlx::{Row, SqliteConnection};
 
 use crate::error::store_error;
 use crate::rows::{self, batch, client_columns, hex, key_json, opt_micros, state_columns};
-use crate::{SqliteStore, Write};
+use crate::{SqliteStore, Write, letters, trail};
 
 pub(crate) struct SqliteTransaction {
     store: SqliteStore,
@@ -58,6 +58,7 @@ async fn load(
         messages: BTreeMap::new(),
         keys: HashMap::new(),
         pending_reports: Default::default(),
+        dead_letters: BTreeMap::new(),
     };
     if !wanted.clients.is_empty() {
         let sql = concat!(
@@ -75,7 +76,7 @@ async fn load(
     if !wanted.messages.is_empty() {
         let sql = concat!(
             "-- load messages\nSELECT r.client_id, r.id, r.recipient, r.reference, r.part_count, r.price_micros, \
-             r.on_unknown, r.expire_at, ",
+             r.on_unknown, r.priority, r.expire_at, ",
             state_columns!(),
             " FROM json_each(?1) AS k
               JOIN messages AS r ON r.client_id = unhex(k.value ->> 0) AND r.id = unhex(k.value ->> 1)
@@ -108,10 +109,13 @@ async fn load(
             loaded.pending_reports.insert(row.try_get("id")?);
         }
     }
+    if !wanted.dead_letters.is_empty() {
+        loaded.dead_letters = letters::read_replays(connection, &wanted.dead_letters).await?;
+    }
     Ok(loaded)
 }
 
-async fn fetch(
+pub(crate) async fn fetch(
     connection: &mut SqliteConnection,
     sql: &'static str,
     parameter: String,
@@ -120,7 +124,7 @@ async fn fetch(
 }
 
 /// Runs a statement over a batch. Answers how many rows it touched; an empty batch touches none.
-async fn apply(
+pub(crate) async fn apply(
     connection: &mut SqliteConnection,
     sql: &'static str,
     rows: Vec<Value>,
@@ -133,7 +137,7 @@ async fn apply(
 }
 
 /// Like [`apply`]; a row that was not touched has changed under the plan.
-async fn apply_all(
+pub(crate) async fn apply_all(
     connection: &mut SqliteConnection,
     sql: &'static str,
     rows: Vec<Value>,
@@ -166,7 +170,9 @@ async fn write(
     let sql = "-- finish reports
         UPDATE provider_reports SET is_done = 1 WHERE id IN (SELECT value FROM json_each(?1))";
     apply(connection, sql, plan.done_reports.iter().map(|id| json!(id)).collect()).await?;
-    insert_dead_letters(connection, plan).await?;
+    letters::insert(connection, &plan.dead_letters).await?;
+    letters::mark_replays(connection, &plan.replays).await?;
+    trail::insert(connection, &plan.audit_entries).await?;
     Ok(written)
 }
 
@@ -187,10 +193,12 @@ async fn insert_messages(connection: &mut SqliteConnection, messages: &[Message]
     let sql = "-- insert messages
         WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
         INSERT INTO messages (client_id, id, recipient, sender, body_text, body_data, encoding, reference_bits,
-            part_count, price_micros, currency, reference, metadata, on_unknown, created_at, expire_at)
+            part_count, price_micros, currency, reference, metadata, on_unknown, shifts, is_transliterated, priority,
+            is_flash, class, replay_of, scheduled_at, created_at, expire_at)
         SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, unhex(value ->> 5),
             value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13,
-            value ->> 14, value ->> 15
+            value ->> 14, value ->> 15, value ->> 16, value ->> 17, value ->> 18, unhex(value ->> 19), value ->> 20,
+            value ->> 21, value ->> 22
         FROM k";
     apply(connection, sql, messages.iter().map(|message| rows::record_json(&message.record)).collect())
         .await?;
@@ -334,28 +342,4 @@ async fn bind_refs(
         written.has_early_reports |= row.try_get::<bool, _>("reported").map_err(store_error)?;
     }
     Ok(written)
-}
-
-async fn insert_dead_letters(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), StoreError> {
-    let sql = "-- insert dead letters
-        WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
-        INSERT INTO dead_letters (client_id, message_id, provider, failure_reason, failure_detail, failure_code,
-            has_unknown_attempt, at)
-        SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-            value ->> 7
-        FROM k";
-    let letters = plan.dead_letters.iter().map(|letter| {
-        let [reason, detail, code] = rows::failure_json(Some(&letter.failure));
-        json!([
-            hex(letter.key.client.as_uuid()),
-            hex(letter.key.id.as_uuid()),
-            letter.provider,
-            reason,
-            detail,
-            code,
-            i64::from(letter.has_unknown_attempt),
-            letter.at.as_micros(),
-        ])
-    });
-    apply(connection, sql, letters.collect()).await.map(drop)
 }

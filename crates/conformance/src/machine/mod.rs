@@ -4,6 +4,8 @@
 //! test to a real store, through the same use cases; then their answers, and everything that can be read of
 //! them, must be the same.
 
+mod any;
+mod operate;
 mod run;
 mod snapshot;
 mod step;
@@ -12,7 +14,9 @@ use std::marker::PhantomData;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use delivery::timing::Timing;
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 use proptest::test_runner::{Config, TestRunner};
@@ -58,10 +62,10 @@ impl Reference {
     /// A bench on the model as it is.
     fn bench(&self) -> (Bench, ModelStore) {
         let clock = TestClock::default();
-        clock.advance(std::time::Duration::from_micros(self.clock.unsigned_abs()));
+        clock.advance(Duration::from_micros(self.clock.unsigned_abs()));
         let store = ModelStore::from_state(State::clone(&self.state), clock.clone());
         let shared = Arc::new(store.clone());
-        (Bench::new(shared.clone(), shared, clock, ()), store)
+        (timed(Bench::new(shared.clone(), shared, clock, ())), store)
     }
 }
 
@@ -74,7 +78,7 @@ impl ReferenceStateMachine for Reference {
     }
 
     fn transitions(state: &Self) -> BoxedStrategy<Step> {
-        step::any_step(!state.session.clients.is_empty(), !state.session.messages.is_empty())
+        any::any_step(!state.session.clients.is_empty(), !state.session.messages.is_empty())
     }
 
     fn preconditions(state: &Self, step: &Step) -> bool {
@@ -109,7 +113,7 @@ impl<F: StoreFixture> StateMachineTest for Beside<F> {
     fn init_test(_: &Reference) -> Running {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime starts");
-        let bench = runtime.block_on(F::fresh());
+        let bench = timed(runtime.block_on(F::fresh()));
         Running { session: Session::default(), bench, runtime }
     }
 
@@ -126,6 +130,13 @@ impl<F: StoreFixture> StateMachineTest for Beside<F> {
         let expected = at_once(whole(&bench, &reference.session));
         running.runtime.block_on(whole(&running.bench, &running.session)).assert_same(&expected);
     }
+}
+
+/// With few attempts, so that some messages are given up.
+fn timed(mut bench: Bench) -> Bench {
+    let retry_waits = [5, 15].map(Duration::from_secs).to_vec();
+    bench.timing = Arc::new(Timing { retry_waits, ..Timing::default() });
+    bench
 }
 
 /// The model never waits.

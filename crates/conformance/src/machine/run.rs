@@ -1,17 +1,16 @@
 //! A step, taken on any store through the use cases that take it in production.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use delivery::accept::decide::Decision;
+use delivery::accept::Prepared;
+use delivery::accept::decide::{Decision, Submission};
 use delivery::change::{Learned, Moved};
-use delivery::model::{ClientState, IdempotencyKey, KeyKind, Message, MessageKey};
+use delivery::model::{IdempotencyKey, Message, MessageKey};
 use delivery::port::{Claim, PurgeLimits, StoreError};
-use delivery::top_up::{self, TopUp, TopUpError};
-use delivery::{inbox, reconcile, sweep};
-use ledger::{CaptureOn, Policy, SettleUnreported};
+use delivery::{inbox, sweep};
 use message::Timestamp;
-use message::id::ClientId;
+use message::id::{ClientId, Entropy};
 use message::parts::ReferenceBits;
 use message::report::ProviderReport;
 use message::status::OnUnknown;
@@ -36,11 +35,27 @@ impl Session {
     /// Takes the step. The answer is comparable between stores.
     pub(super) async fn run(&mut self, bench: &Bench, step: &Step) -> String {
         match step {
-            Step::CreateClient { captures_on_sent, releases_unreported } => {
-                self.create_client(bench, *captures_on_sent, *releases_unreported).await
+            Step::CreateClient { captures_on_sent, releases_unreported, key } => {
+                self.create_client(bench, *captures_on_sent, *releases_unreported, *key).await
             }
             Step::TopUp { client, amount, key } => self.top_up(bench, *client, *amount, *key).await,
-            Step::Accept { sends, is_dropped } => self.accept(bench, sends, *is_dropped).await,
+            Step::Adjust { client, delta, key } => self.adjust(bench, *client, *delta, *key).await,
+            Step::Accept { sends, is_dropped } => {
+                let batch = sends
+                    .iter()
+                    .map(|send| given::submission(self.prepare(bench, send), self.entropy()))
+                    .collect();
+                self.accept(bench, batch, *is_dropped).await
+            }
+            Step::Replay { messages } => {
+                let batch = messages.iter().map(|pick| self.replay(*pick)).collect();
+                self.accept(bench, batch, false).await
+            }
+            Step::Cancel { messages } => {
+                let keys: BTreeSet<_> = messages.iter().map(|pick| *picked(&self.messages, *pick)).collect();
+                let learned: Vec<_> = keys.into_iter().map(|key| Learned::Cancel { key }).collect();
+                answer(bench, plain(bench.mover().apply(&learned).await))
+            }
             Step::Claim { messages, lease } => {
                 let keys = messages.iter().map(|pick| *picked(&self.messages, *pick)).collect();
                 self.claim(bench, Claim { keys, provider: PROVIDER.into(), lease: *lease }).await
@@ -72,15 +87,16 @@ impl Session {
                 bench.clock.set(now);
                 answer(bench, told)
             }
-            Step::Suspend { client, is_suspended } => {
-                let state = if *is_suspended { ClientState::Suspended } else { ClientState::Active };
-                let id = *picked(&self.clients, *client);
-                answer(bench, plain(bench.store.set_client_state(id, state, "a step").await))
+            Step::UpdateClient { client, is_suspended, captures_on_sent, is_late } => {
+                self.update_client(bench, *client, *is_suspended, *captures_on_sent, *is_late).await
             }
             Step::Reconcile { client } => self.reconcile(bench, *picked(&self.clients, *client)).await,
             Step::Trim { client, through } => {
                 let id = *picked(&self.clients, *client);
                 answer(bench, plain(bench.store.trim_events(id, *through).await))
+            }
+            Step::Remove { client, age, limit } => {
+                self.remove(bench, *picked(&self.clients, *client), *age, *limit).await
             }
             Step::Purge { age, limit } => {
                 let before = bench.clock.now() - *age;
@@ -90,35 +106,8 @@ impl Session {
         }
     }
 
-    async fn create_client(&mut self, bench: &Bench, on_sent: bool, releases: bool) -> String {
-        let id = ClientId::new(bench.clock.now(), self.entropy());
-        let mut client = given::client(id, bench.clock.now());
-        client.policy = Policy {
-            capture_on: if on_sent { CaptureOn::Sent } else { CaptureOn::Delivered },
-            settle_unreported: if releases { SettleUnreported::Release } else { SettleUnreported::Capture },
-        };
-        self.clients.push(id);
-        answer(bench, plain(bench.store.create_client(&client).await))
-    }
-
-    async fn top_up(&mut self, bench: &Bench, client: u8, amount_micros: i64, key: u8) -> String {
-        let client = *picked(&self.clients, client);
-        let idempotency_key = format!("key-{key}");
-        self.keys.push(IdempotencyKey { client, kind: KeyKind::TopUp, key: idempotency_key.clone() });
-        let request =
-            TopUp { client, amount_micros, currency: String::new(), idempotency_key, note: "a step".into() };
-        let done = top_up::top_up(bench.store.as_ref(), bench.bell.as_ref(), &bench.timing, &request).await;
-        let done = done.map_err(|error| match error {
-            TopUpError::Store(error) => kind(&error).to_owned(),
-            other => format!("{other:?}"),
-        });
-        answer(bench, format!("{done:?}"))
-    }
-
-    async fn accept(&mut self, bench: &Bench, sends: &[Send], is_dropped: bool) -> String {
-        let batch: Vec<_> =
-            sends.iter().map(|send| given::submission(self.prepare(send), self.entropy())).collect();
-        self.keys.extend(batch.iter().filter_map(delivery::accept::decide::Submission::idempotency_key));
+    async fn accept(&mut self, bench: &Bench, batch: Vec<Submission>, is_dropped: bool) -> String {
+        self.keys.extend(batch.iter().filter_map(Submission::idempotency_key));
         if is_dropped {
             let (mut tx, plan, _) =
                 verbs::decide(bench.store.as_ref(), &bench.timing, &batch).await.expect("it is decided");
@@ -135,7 +124,14 @@ impl Session {
         answer(bench, plain(decisions))
     }
 
-    fn prepare(&self, send: &Send) -> delivery::accept::Prepared {
+    fn replay(&mut self, pick: u8) -> Submission {
+        let key = *picked(&self.messages, pick);
+        let mut prepared = given::prepared(key.client);
+        prepared.replay_of = Some(key.id);
+        given::submission(prepared, self.entropy())
+    }
+
+    fn prepare(&self, bench: &Bench, send: &Send) -> Prepared {
         let client = *picked(&self.clients, send.client);
         let body = format!("body {}", send.body);
         let plain = if send.key == 0 {
@@ -143,12 +139,14 @@ impl Session {
         } else {
             given::keyed(client, &format!("key-{}", send.key), &body)
         };
-        delivery::accept::Prepared {
+        Prepared {
             content: given::text(&body),
             reference_bits: ReferenceBits::Sixteen,
             part_count: send.parts,
             price_micros: send.price,
             on_unknown: if send.resends { OnUnknown::Resend } else { OnUnknown::Wait },
+            priority: send.priority,
+            schedule_at: send.delay.map(|delay| bench.clock.now() + delay),
             validity: send.validity,
             reference: body,
             ..plain
@@ -213,31 +211,22 @@ impl Session {
         answer(bench, answers.join(", "))
     }
 
-    async fn reconcile(&mut self, bench: &Bench, client: ClientId) -> String {
-        let audited = reconcile::audit(bench.store.as_ref(), &bench.timing, client).await;
-        let (audit, checkpoint) = audited.expect("the books are read").expect("the client is there");
-        assert!(!audit.is_broken, "{audit:?}");
-        let written = plain(bench.store.write_checkpoint(client, checkpoint).await);
-        answer(bench, format!("{audit:?} {checkpoint:?} {written}"))
-    }
-
     /// The first time ahead that a message names.
     async fn next_moment(&self, bench: &Bench) -> Option<Timestamp> {
         let mut moments = Vec::new();
         for client in &self.clients {
-            let messages = bench.store.messages(*client, None, verbs::ALL).await.expect("they are listed");
-            for Message { record, state } in messages {
+            for Message { record, state } in bench.messages(*client).await {
                 moments.extend([state.timer_at, state.due_at, state.lease_until, Some(record.expire_at)]);
             }
         }
         moments.into_iter().flatten().filter(|at| *at > bench.clock.now()).min()
     }
 
-    fn entropy(&mut self) -> message::id::Entropy {
+    pub(super) fn entropy(&mut self) -> Entropy {
         self.drawn += 1;
         let mut bytes = [0; 10];
         bytes[2..].copy_from_slice(&self.drawn.to_be_bytes());
-        message::id::Entropy(bytes)
+        Entropy(bytes)
     }
 }
 
@@ -246,24 +235,24 @@ fn reference(key: MessageKey, attempt: i32) -> String {
     format!("{}/{attempt}", key.id)
 }
 
-fn picked<T>(items: &[T], pick: u8) -> &T {
+pub(super) fn picked<T>(items: &[T], pick: u8) -> &T {
     &items[usize::from(pick) % items.len()]
 }
 
 /// The answer, with what the queue and the bell were told meanwhile.
-fn answer(bench: &Bench, answer: String) -> String {
+pub(super) fn answer(bench: &Bench, answer: String) -> String {
     format!("{answer}; offered {:?}; rung {:?}", bench.queue.drain(), bench.bell.drain())
 }
 
 /// An answer in the words that both stores share.
-fn plain<T: Debug>(result: Result<T, StoreError>) -> String {
+pub(super) fn plain<T: Debug>(result: Result<T, StoreError>) -> String {
     match result {
         Ok(done) => format!("{done:?}"),
         Err(error) => kind(&error).to_owned(),
     }
 }
 
-fn kind(error: &StoreError) -> &'static str {
+pub(super) fn kind(error: &StoreError) -> &'static str {
     match error {
         StoreError::Conflict => "conflict",
         StoreError::Unavailable(_) => "unavailable",

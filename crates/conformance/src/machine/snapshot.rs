@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use delivery::model::{Client, Head, IdempotencyKey, Message, MessageKey, RememberedCall};
-use delivery::port::{Books, EventPage, ReportTarget, TransactionFilter};
+use delivery::model::{
+    AuditEntry, Client, DeadLetter, Head, IdempotencyKey, Message, MessageKey, RememberedCall,
+};
+use delivery::port::{Books, DeadLetterFilter, EventPage, ReportTarget, Total, TransactionFilter};
 use message::Timestamp;
+use message::class::Priority;
 use message::event::Event;
 use message::id::ClientId;
 use message::report::ProviderReport;
@@ -24,10 +27,14 @@ pub(super) struct Snapshot {
     events: BTreeMap<ClientId, EventPage>,
     books: BTreeMap<ClientId, Option<Books>>,
     due: Vec<MessageKey>,
-    backlog: Vec<(Timestamp, MessageKey)>,
+    backlog: Vec<(Timestamp, MessageKey, Priority)>,
     pending: Vec<(String, ProviderReport, ReportTarget, Timestamp)>,
+    unmatched: Vec<(String, ProviderReport, Timestamp)>,
+    dead_letters: Vec<(DeadLetter, Message)>,
+    audit_log: Vec<AuditEntry>,
     histories: BTreeMap<MessageKey, Vec<Event>>,
     transactions: BTreeMap<ClientId, Vec<Event>>,
+    totals: BTreeMap<ClientId, Vec<Total>>,
     remembered: BTreeMap<IdempotencyKey, Option<RememberedCall>>,
 }
 
@@ -43,8 +50,12 @@ impl Snapshot {
         same("due timers", &self.due, &model.due);
         same("the backlog", &self.backlog, &model.backlog);
         same("pending reports", &self.pending, &model.pending);
+        same("unmatched reports", &self.unmatched, &model.unmatched);
+        same("dead letters", &self.dead_letters, &model.dead_letters);
+        same("the audit log", &self.audit_log, &model.audit_log);
         same("histories", &self.histories, &model.histories);
         same("transactions", &self.transactions, &model.transactions);
+        same("totals", &self.totals, &model.totals);
         same("remembered calls", &self.remembered, &model.remembered);
     }
 }
@@ -59,7 +70,7 @@ pub(super) async fn brief(bench: &Bench, session: &Session) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for client in &session.clients {
         snapshot.clients.insert(*client, store.client(*client).await.unwrap());
-        snapshot.messages.insert(*client, store.messages(*client, None, ALL).await.unwrap());
+        snapshot.messages.insert(*client, bench.messages(*client).await);
         snapshot.events.insert(*client, store.events(*client, 0, ALL).await.unwrap());
         snapshot.books.insert(*client, store.books(*client, bench.clock.now()).await.unwrap());
     }
@@ -67,6 +78,11 @@ pub(super) async fn brief(bench: &Bench, session: &Session) -> Snapshot {
     snapshot.backlog = store.backlog(None, ALL).await.unwrap();
     let pending = store.pending_reports(0, ALL).await.unwrap().into_iter();
     snapshot.pending = pending.map(|row| (row.provider, row.report, row.target, row.stored_at)).collect();
+    let unmatched = store.unmatched_reports("", None, ALL, ALL).await.unwrap().items.into_iter();
+    snapshot.unmatched = unmatched.map(|row| (row.provider, row.report, row.stored_at)).collect();
+    let all = DeadLetterFilter::default();
+    snapshot.dead_letters = store.dead_letters(&all, None, ALL, ALL).await.unwrap().items;
+    snapshot.audit_log = bench.audit_log().await;
     snapshot
 }
 
@@ -74,7 +90,7 @@ pub(super) async fn brief(bench: &Bench, session: &Session) -> Snapshot {
 pub(super) async fn whole(bench: &Bench, session: &Session) -> Snapshot {
     let store = bench.store.as_ref();
     let mut snapshot = brief(bench, session).await;
-    snapshot.listed = store.clients(None, ALL).await.unwrap();
+    snapshot.listed = bench.clients().await;
     snapshot.last_seqs = store.last_seqs(&session.clients).await.unwrap().into_iter().collect();
     for key in &session.messages {
         snapshot.histories.insert(*key, store.history(key.client, key.id).await.unwrap());
@@ -83,6 +99,7 @@ pub(super) async fn whole(bench: &Bench, session: &Session) -> Snapshot {
         let filter = TransactionFilter::default();
         let found = store.transactions(*client, &filter, i64::MAX, ALL).await.unwrap();
         snapshot.transactions.insert(*client, found);
+        snapshot.totals.insert(*client, store.totals(*client, 0, i64::MAX).await.unwrap());
     }
     for key in &session.keys {
         snapshot.remembered.insert(key.clone(), store.remembered(key).await.unwrap());

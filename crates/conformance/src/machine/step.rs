@@ -4,12 +4,9 @@
 use std::time::Duration;
 
 use delivery::transition::Outcome;
+use message::class::Priority;
 use message::failure::{Failure, FailureReason};
 use message::report::ReportState;
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::select;
-use proptest::strategy::BoxedStrategy;
 
 /// One step.
 #[derive(Clone, Debug)]
@@ -17,16 +14,30 @@ pub(super) enum Step {
     CreateClient {
         captures_on_sent: bool,
         releases_unreported: bool,
+        /// 0 = none.
+        key: u8,
     },
     TopUp {
         client: u8,
         amount: i64,
         key: u8,
     },
+    Adjust {
+        client: u8,
+        delta: i64,
+        key: u8,
+    },
     /// One transaction of the accept batcher.
     Accept {
         sends: Vec<Send>,
         is_dropped: bool,
+    },
+    /// Dead letters, if these are any, are sent again in one transaction.
+    Replay {
+        messages: Vec<u8>,
+    },
+    Cancel {
+        messages: Vec<u8>,
     },
     Claim {
         messages: Vec<u8>,
@@ -50,9 +61,12 @@ pub(super) enum Step {
     AdvanceToNext,
     /// The clock of the test goes back; the store's must not.
     TurnBack(Duration),
-    Suspend {
+    /// An operator who has read the client changes it; another may have been quicker.
+    UpdateClient {
         client: u8,
         is_suspended: bool,
+        captures_on_sent: bool,
+        is_late: bool,
     },
     /// The reconciler passes.
     Reconcile {
@@ -61,6 +75,12 @@ pub(super) enum Step {
     Trim {
         client: u8,
         through: i64,
+    },
+    /// The reconciler passes, then what was accepted so long ago and is over is removed.
+    Remove {
+        client: u8,
+        age: Duration,
+        limit: i64,
     },
     /// What is older than this is purged.
     Purge {
@@ -79,6 +99,9 @@ pub(super) struct Send {
     pub(super) parts: u16,
     pub(super) resends: bool,
     pub(super) validity: Duration,
+    /// Until it is due.
+    pub(super) delay: Option<Duration>,
+    pub(super) priority: Priority,
 }
 
 /// How an attempt ends.
@@ -125,7 +148,8 @@ impl Step {
     }
 
     pub(super) fn needs_message(&self) -> bool {
-        matches!(self, Self::Claim { .. } | Self::Learn { .. } | Self::Report { .. })
+        use Step::{Cancel, Claim, Learn, Replay, Report};
+        matches!(self, Claim { .. } | Learn { .. } | Report { .. } | Replay { .. } | Cancel { .. })
     }
 }
 
@@ -146,116 +170,4 @@ impl Ending {
             Self::Unknown => Outcome::Unknown { detail: "time-out".into() },
         }
     }
-}
-
-/// Any step that makes sense now.
-pub(super) fn any_step(has_client: bool, has_message: bool) -> BoxedStrategy<Step> {
-    if !has_client {
-        return create_client().boxed();
-    }
-    if !has_message {
-        return prop_oneof![1 => create_client(), 2 => top_up(), 4 => accept()].boxed();
-    }
-    prop_oneof![
-        1 => create_client(),
-        2 => top_up(),
-        6 => accept(),
-        6 => claim(),
-        6 => learn(),
-        6 => report(),
-        4 => Just(Step::ApplyReports),
-        4 => Just(Step::Sweep),
-        6 => advance(),
-        2 => operate(),
-    ]
-    .boxed()
-}
-
-fn create_client() -> impl Strategy<Value = Step> {
-    any::<(bool, bool)>().prop_map(|(captures_on_sent, releases_unreported)| Step::CreateClient {
-        captures_on_sent,
-        releases_unreported,
-    })
-}
-
-fn top_up() -> impl Strategy<Value = Step> {
-    let amount = prop_oneof![8 => 1..100_000i64, 1 => Just(i64::MAX), 1 => Just(0)];
-    (any::<u8>(), amount, 0..4u8).prop_map(|(client, amount, key)| Step::TopUp { client, amount, key })
-}
-
-fn accept() -> impl Strategy<Value = Step> {
-    let validity = select(vec![1, 30, 600, 48 * 3_600]).prop_map(Duration::from_secs);
-    // Now and then one that no store takes.
-    let parts = prop_oneof![40 => 1..4u16, 1 => Just(0u16)];
-    let send = (any::<u8>(), 0..6u8, 0..2u8, 0..20_000i64, parts, any::<bool>(), validity);
-    let send = send.prop_map(|(client, key, body, price, parts, resends, validity)| Send {
-        client,
-        key,
-        body,
-        price,
-        parts,
-        resends,
-        validity,
-    });
-    (vec(send, 1..6), prop::bool::weighted(0.15))
-        .prop_map(|(sends, is_dropped)| Step::Accept { sends, is_dropped })
-}
-
-fn claim() -> impl Strategy<Value = Step> {
-    let lease = select(vec![5, 60]).prop_map(Duration::from_secs);
-    (vec(any::<u8>(), 1..8), lease).prop_map(|(messages, lease)| Step::Claim { messages, lease })
-}
-
-fn learn() -> impl Strategy<Value = Step> {
-    let ending = prop_oneof![
-        4 => any::<bool>().prop_map(|is_shared| Ending::Accepted { is_shared }),
-        2 => Just(Ending::AcceptedByParts),
-        3 => any::<bool>().prop_map(|is_permanent| Ending::Rejected { is_permanent }),
-        1 => Just(Ending::Throttled),
-        1 => Just(Ending::Unavailable),
-        2 => Just(Ending::Unknown),
-    ];
-    // Small picks count from the newest claim.
-    (vec((0..12u8, ending), 1..5), prop::bool::weighted(0.1))
-        .prop_map(|(outcomes, is_dropped)| Step::Learn { outcomes, is_dropped })
-}
-
-fn report() -> impl Strategy<Value = Step> {
-    let by = prop_oneof![
-        6 => Just(By::Reference),
-        2 => Just(By::Echo),
-        2 => Just(By::EchoAndReference),
-        1 => Just(By::Shared),
-        1 => Just(By::Stranger),
-        1 => Just(By::AnotherProvider),
-    ];
-    let told = (any::<u8>(), 0..3i32, 0..3u16, by, select(ReportState::ALL), 0..2u8);
-    let told = told.prop_map(|(message, attempt, part, by, state, done_date)| Told {
-        message,
-        attempt,
-        part,
-        by,
-        state,
-        done_date,
-    });
-    vec(told, 1..5).prop_map(|reports| Step::Report { reports })
-}
-
-fn advance() -> impl Strategy<Value = Step> {
-    let spans = vec![1, 3_000, 5_000, 20_000, 61_000, 700_000, 3_600_000, 90_000_000, 4 * 86_400_000];
-    prop_oneof![
-        8 => select(spans).prop_map(|millis| Step::Advance(Duration::from_millis(millis))),
-        6 => Just(Step::AdvanceToNext),
-        1 => select(vec![1, 60]).prop_map(|seconds| Step::TurnBack(Duration::from_secs(seconds))),
-    ]
-}
-
-fn operate() -> impl Strategy<Value = Step> {
-    let age = select(vec![0, 60, 3_600, 86_400]).prop_map(Duration::from_secs);
-    prop_oneof![
-        1 => (any::<u8>(), any::<bool>()).prop_map(|(client, is_suspended)| Step::Suspend { client, is_suspended }),
-        2 => any::<u8>().prop_map(|client| Step::Reconcile { client }),
-        1 => (any::<u8>(), 0..20i64).prop_map(|(client, through)| Step::Trim { client, through }),
-        1 => (age, select(vec![0, 1_000])).prop_map(|(age, limit)| Step::Purge { age, limit }),
-    ]
 }

@@ -1,13 +1,15 @@
-//! Operators' verbs.
+//! Operators' verbs. Each is one transaction with its entry in the audit log.
 
 use async_trait::async_trait;
-use delivery::model::{ApiKey, Client, ClientState, Head};
-use delivery::port::{AdminStore, Checkpoint, RateRow, StoreError};
-use ledger::Balance;
+use delivery::model::{ApiKey, AuditEntry, Client, DeadLetter, Message, MessageKey, ProviderKey, Retention};
+use delivery::port::{
+    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned, StoreError,
+    UnmatchedReport,
+};
 use message::Timestamp;
-use message::id::ClientId;
+use message::id::{AuditEntryId, ClientId, MessageId};
 
-use super::{ModelStore, check, first, refused};
+use super::{ModelStore, check, first, keys};
 
 #[async_trait]
 impl AdminStore for ModelStore {
@@ -15,50 +17,47 @@ impl AdminStore for ModelStore {
         Ok(self.tick())
     }
 
-    async fn create_client(&self, client: &Client) -> Result<(), StoreError> {
-        self.transact(|state, _| {
-            check::client(client)?;
-            if state.clients.insert(client.id, client.clone()).is_some() {
-                return Err(refused("the client is there already"));
-            }
-            let head = Head { balance: Balance::default(), last_seq: 0, oldest_seq: 1 };
-            state.heads.insert(client.id, head);
-            state.checkpoints.insert(client.id, Checkpoint::default());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn set_client_state(
+    async fn create_client(
         &self,
-        id: ClientId,
-        client_state: ClientState,
-        reason: &str,
-    ) -> Result<bool, StoreError> {
+        client: &Client,
+        creation: Option<&Creation>,
+        entry: &AuditEntry,
+    ) -> Result<Created, StoreError> {
         self.transact(|state, _| {
-            let Some(client) = state.clients.get_mut(&id) else { return Ok(false) };
-            client.state = client_state;
-            reason.clone_into(&mut client.suspend_reason);
-            Ok(true)
+            let created = state.create_client(client, creation)?;
+            if created == Created::New {
+                state.record(entry)?;
+            }
+            Ok(created)
         })
         .await
     }
 
-    async fn clients(&self, after: Option<ClientId>, limit: i64) -> Result<Vec<Client>, StoreError> {
-        let state = self.state();
-        let clients = state.clients.values().filter(|client| after.is_none_or(|after| client.id > after));
-        Ok(first(clients.cloned(), limit))
+    async fn update_client(&self, client: &Client, entry: &AuditEntry) -> Result<bool, StoreError> {
+        self.transact(|state, _| {
+            let is_there = state.update_client(client)?;
+            if is_there {
+                state.record(entry)?;
+            }
+            Ok(is_there)
+        })
+        .await
     }
 
-    async fn create_api_key(&self, key: &ApiKey) -> Result<(), StoreError> {
+    async fn clients(
+        &self,
+        filter: &ClientFilter,
+        after: Option<ClientId>,
+        limit: i64,
+        scan: i64,
+    ) -> Result<Scanned<Client, ClientId>, StoreError> {
+        Ok(self.state().list_clients(filter, after, limit, scan))
+    }
+
+    async fn create_api_key(&self, key: &ApiKey, entry: &AuditEntry) -> Result<(), StoreError> {
         self.transact(|state, _| {
-            if key.client.is_some_and(|client| !state.clients.contains_key(&client)) {
-                return Err(refused("no such client"));
-            }
-            match state.api_keys.insert(key.id.clone(), key.clone()) {
-                Some(_) => Err(refused("the key is there already")),
-                None => Ok(()),
-            }
+            state.create_api_key(key)?;
+            state.record(entry)
         })
         .await
     }
@@ -67,15 +66,88 @@ impl AdminStore for ModelStore {
         Ok(self.state().api_keys.get(id).cloned())
     }
 
+    async fn api_keys(
+        &self,
+        client: Option<ClientId>,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<ApiKey>, StoreError> {
+        let state = self.state();
+        let keys = state.api_keys.values().filter(|key| key.id.as_str() > after);
+        Ok(first(keys.filter(|key| client.is_none() || key.client == client).cloned(), limit))
+    }
+
     async fn has_operator_key(&self) -> Result<bool, StoreError> {
         Ok(self.state().api_keys.values().any(|key| key.client.is_none()))
     }
 
-    async fn revoke_api_key(&self, id: &str) -> Result<bool, StoreError> {
+    async fn rotate_api_key(
+        &self,
+        old: &str,
+        end_at: Timestamp,
+        new: &ApiKey,
+        entry: &AuditEntry,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        self.transact(|state, _| {
+            let ended = state.rotate_api_key(old, end_at, new)?;
+            if ended.is_some() {
+                state.record(entry)?;
+            }
+            Ok(ended)
+        })
+        .await
+    }
+
+    async fn revoke_api_key(&self, id: &str, entry: &AuditEntry) -> Result<Option<ApiKey>, StoreError> {
         self.transact(|state, now| {
-            let Some(key) = state.api_keys.get_mut(id) else { return Ok(false) };
-            key.revoked_at = key.revoked_at.or(Some(now));
-            Ok(true)
+            let Some(key) = state.api_keys.get_mut(id) else { return Ok(None) };
+            let is_first = keys::revoke(&mut key.revoked_at, now);
+            let key = key.clone();
+            if is_first {
+                state.record(entry)?;
+            }
+            Ok(Some(key))
+        })
+        .await
+    }
+
+    async fn touch_api_keys(&self, used: &[(String, Timestamp)]) -> Result<(), StoreError> {
+        self.transact(|state, _| {
+            state.touch_api_keys(used);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn create_provider_key(&self, key: &ProviderKey, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.transact(|state, _| {
+            state.create_provider_key(key)?;
+            state.record(entry)
+        })
+        .await
+    }
+
+    async fn provider_key(&self, id: &str) -> Result<Option<ProviderKey>, StoreError> {
+        Ok(self.state().provider_keys.get(id).cloned())
+    }
+
+    async fn provider_keys(&self, limit: i64) -> Result<Vec<ProviderKey>, StoreError> {
+        Ok(first(self.state().list_provider_keys().into_iter(), limit))
+    }
+
+    async fn revoke_provider_key(
+        &self,
+        id: &str,
+        entry: &AuditEntry,
+    ) -> Result<Option<ProviderKey>, StoreError> {
+        self.transact(|state, now| {
+            let Some(key) = state.provider_keys.get_mut(id) else { return Ok(None) };
+            let is_first = keys::revoke(&mut key.revoked_at, now);
+            let key = key.clone();
+            if is_first {
+                state.record(entry)?;
+            }
+            Ok(Some(key))
         })
         .await
     }
@@ -90,17 +162,77 @@ impl AdminStore for ModelStore {
         Ok(state.rates.iter().map(row).collect())
     }
 
-    async fn put_rates(&self, rates: &[RateRow]) -> Result<(), StoreError> {
+    async fn put_rates(&self, rates: &[RateRow], entry: &AuditEntry) -> Result<(), StoreError> {
         self.transact(|state, _| {
             for rate in rates {
-                if rate.part_price_micros < 0 {
-                    return Err(refused("a price is not negative"));
-                }
+                check::rate(rate)?;
                 state.rates.insert((rate.currency.clone(), rate.prefix.clone()), rate.part_price_micros);
             }
-            Ok(())
+            state.record(entry)
         })
         .await
+    }
+
+    async fn delete_rates(&self, rates: &[RateRow], entry: &AuditEntry) -> Result<u64, StoreError> {
+        self.transact(|state, _| {
+            let names = rates.iter().map(|rate| (rate.currency.clone(), rate.prefix.clone()));
+            let deleted = names.filter(|name| state.rates.remove(name).is_some()).count() as u64;
+            if deleted > 0 {
+                state.record(entry)?;
+            }
+            Ok(deleted)
+        })
+        .await
+    }
+
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        before: Option<(Timestamp, MessageKey)>,
+        limit: i64,
+        scan: i64,
+    ) -> Result<Scanned<(DeadLetter, Message), (Timestamp, MessageKey)>, StoreError> {
+        Ok(self.state().list_dead_letters(filter, before, limit, scan))
+    }
+
+    async fn dead_letters_of(&self, ids: &[MessageId]) -> Result<Vec<(DeadLetter, Message)>, StoreError> {
+        Ok(self.state().dead_letters_of(ids))
+    }
+
+    async fn unmatched_reports(
+        &self,
+        provider: &str,
+        before: Option<i64>,
+        limit: i64,
+        scan: i64,
+    ) -> Result<Scanned<UnmatchedReport, i64>, StoreError> {
+        Ok(self.state().list_unmatched(provider, before, limit, scan))
+    }
+
+    async fn retention(&self) -> Result<Retention, StoreError> {
+        Ok(self.state().retention)
+    }
+
+    async fn set_retention(&self, retention: &Retention, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.transact(|state, _| {
+            state.retention = *retention;
+            state.record(entry)
+        })
+        .await
+    }
+
+    async fn record(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.transact(|state, _| state.record(entry)).await
+    }
+
+    async fn audit_entries(
+        &self,
+        filter: &AuditFilter,
+        before: Option<AuditEntryId>,
+        limit: i64,
+        scan: i64,
+    ) -> Result<Scanned<AuditEntry, AuditEntryId>, StoreError> {
+        Ok(self.state().audit_entries(filter, before, limit, scan))
     }
 
     async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {

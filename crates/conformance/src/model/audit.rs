@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use delivery::model::{AuditEntry, Message, MessageKey};
 use delivery::port::{AuditStore, Books, Checkpoint, PurgeLimits, Purged, StoreError};
 use message::Timestamp;
 use message::event::{Event, TransactionType};
-use message::id::{ClientId, MessageId};
+use message::id::{AuditEntryId, ClientId, MessageId};
 use message::status::LockState;
 
 use super::{ModelStore, State, first};
@@ -40,6 +41,43 @@ impl AuditStore for ModelStore {
             let oldest = head.oldest_seq;
             state.events.retain(|(owner, seq), _| *owner != client || *seq >= oldest);
             Ok(oldest)
+        })
+        .await
+    }
+
+    async fn old_messages(
+        &self,
+        client: ClientId,
+        created_before: Timestamp,
+        after: Option<MessageId>,
+        limit: i64,
+    ) -> Result<Vec<Message>, StoreError> {
+        let state = self.state();
+        let old = state.records.iter().filter(|(key, record)| {
+            key.client == client
+                && record.created_at < created_before
+                && after.is_none_or(|after| key.id > after)
+        });
+        Ok(first(old.filter_map(|(key, _)| state.message(*key)), limit))
+    }
+
+    async fn remove_messages(&self, client: ClientId, ids: &[MessageId]) -> Result<u64, StoreError> {
+        self.transact(|state, _| {
+            let keys = ids.iter().map(|id| MessageKey { client, id: *id });
+            Ok(keys.filter(|key| state.remove_message(*key)).count() as u64)
+        })
+        .await
+    }
+
+    async fn old_audit_entries(&self, before: Timestamp, limit: i64) -> Result<Vec<AuditEntry>, StoreError> {
+        let state = self.state();
+        let old = state.audit_log.values().filter(|entry| entry.at < before);
+        Ok(first(old.cloned(), limit))
+    }
+
+    async fn remove_audit_entries(&self, ids: &[AuditEntryId]) -> Result<u64, StoreError> {
+        self.transact(|state, _| {
+            Ok(ids.iter().filter(|id| state.audit_log.remove(id).is_some()).count() as u64)
         })
         .await
     }
@@ -78,6 +116,20 @@ fn oldest<T: Ord>(rows: impl Iterator<Item = (Timestamp, T)>, before: Timestamp,
 }
 
 impl State {
+    /// `false` = it is not there, or it is not over yet.
+    fn remove_message(&mut self, key: MessageKey) -> bool {
+        let is_over = self
+            .message(key)
+            .is_some_and(|message| message.state.status.is_final() && message.state.lock != LockState::Held);
+        if is_over {
+            self.records.remove(&key);
+            self.states.remove(&key);
+            self.locks.remove(&key);
+            self.dead_letters.remove(&key);
+        }
+        is_over
+    }
+
     fn books(&self, client: ClientId, stale_before: Timestamp) -> Option<Books> {
         let (head, checkpoint) = (self.heads.get(&client)?, *self.checkpoints.get(&client)?);
         let events: Vec<&Event> = self.events_after(client, checkpoint.seq).collect();
@@ -104,7 +156,7 @@ impl State {
                 books.available_delta += transaction.available_delta;
                 books.held_delta += transaction.held_delta;
                 match transaction.kind {
-                    TransactionType::TopUp => {}
+                    TransactionType::TopUp | TransactionType::Adjustment => {}
                     TransactionType::Hold => {
                         let is_locked = self.has_lock(event, transaction.held_delta);
                         books.holds_without_lock += i64::from(!is_locked);

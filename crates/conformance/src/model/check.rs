@@ -1,7 +1,7 @@
 //! The rules of the schema: what a row may not say.
 
 use delivery::model::{Client, Message, MessageState};
-use delivery::port::StoreError;
+use delivery::port::{RateRow, StoreError};
 use message::event::Event;
 use message::report::ProviderReport;
 use message::status::Status;
@@ -16,7 +16,13 @@ pub(super) fn client(client: &Client) -> Result<(), StoreError> {
     check(client.currency.chars().count() == 3, "a currency has three letters")?;
     check(!client.report_timeout.is_zero() && !client.resend_after.is_zero(), "a span is above zero")?;
     check(client.parts_per_second >= 0 && client.burst_parts >= 0, "a rate is not negative")?;
+    check(client.low_balance_micros >= 0, "a balance is not negative")?;
     check((1..=255).contains(&client.max_parts), "a message has 1 to 255 parts")
+}
+
+pub(super) fn rate(rate: &RateRow) -> Result<(), StoreError> {
+    check(rate.currency.chars().count() == 3, "a currency has three letters")?;
+    check(rate.part_price_micros >= 0, "a price is not negative")
 }
 
 pub(super) fn message(message: &Message) -> Result<(), StoreError> {

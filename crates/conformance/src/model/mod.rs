@@ -2,7 +2,12 @@
 
 mod admin;
 mod audit;
+mod audit_log;
 mod check;
+mod clients;
+mod keys;
+mod letters;
+mod scan;
 mod state;
 mod view;
 mod work;

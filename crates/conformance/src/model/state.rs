@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use delivery::model::{
-    ApiKey, Client, DeadLetter, Head, IdempotencyKey, Message, MessageKey, MessageRecord, MessageState,
-    OpenMessage, RememberedCall,
+    ApiKey, AuditEntry, Client, DeadLetter, Head, IdempotencyKey, Message, MessageKey, MessageRecord,
+    MessageState, OpenMessage, ProviderKey, RememberedCall, Retention,
 };
 use delivery::port::Checkpoint;
 use message::Timestamp;
 use message::event::Event;
-use message::id::ClientId;
+use message::fingerprint::Fingerprint;
+use message::id::{AuditEntryId, ClientId};
 use message::report::ProviderReport;
 use message::status::LockState;
 
@@ -21,9 +22,14 @@ pub struct State {
     pub is_migrated: bool,
     pub secrets: BTreeMap<String, [u8; 32]>,
     pub clients: BTreeMap<ClientId, Client>,
+    /// The clients that were made under a key, and the fingerprints of those calls.
+    pub creations: BTreeMap<String, (ClientId, Fingerprint)>,
     pub heads: BTreeMap<ClientId, Head>,
     pub checkpoints: BTreeMap<ClientId, Checkpoint>,
     pub api_keys: BTreeMap<String, ApiKey>,
+    pub provider_keys: BTreeMap<String, ProviderKey>,
+    pub retention: Retention,
+    pub audit_log: BTreeMap<AuditEntryId, AuditEntry>,
     /// By currency and prefix.
     pub rates: BTreeMap<(String, String), i64>,
     pub records: BTreeMap<MessageKey, MessageRecord>,
@@ -88,6 +94,7 @@ impl State {
             part_count: record.part_count,
             price_micros: record.price_micros,
             on_unknown: record.on_unknown,
+            priority: record.priority,
             expire_at: record.expire_at,
             state,
         })

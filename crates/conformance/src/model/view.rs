@@ -1,11 +1,16 @@
 //! What clients may read.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use delivery::model::{Client, Head, IdempotencyKey, Message, MessageKey, RememberedCall};
-use delivery::port::{EventPage, StoreError, TransactionFilter, ViewStore};
-use message::event::Event;
-use message::id::{ClientId, MessageId};
+use delivery::port::{EventPage, MessageFilter, Scanned, StoreError, Total, TransactionFilter, ViewStore};
+use message::Timestamp;
+use message::event::{Event, TransactionType};
+use message::id::{ClientId, Entropy, MessageId};
 
+use super::scan::scanned;
 use super::{ModelStore, State, first};
 
 #[async_trait]
@@ -21,13 +26,18 @@ impl ViewStore for ModelStore {
     async fn messages(
         &self,
         client: ClientId,
+        filter: &MessageFilter,
         before: Option<MessageId>,
         limit: i64,
-    ) -> Result<Vec<Message>, StoreError> {
+        scan: i64,
+    ) -> Result<Scanned<Message, MessageId>, StoreError> {
         let state = self.state();
-        let keys = state.records.keys().rev().filter(|key| key.client == client);
-        let older = keys.filter(|key| before.is_none_or(|before| key.id < before));
-        Ok(first(older.filter_map(|key| state.message(*key)), limit))
+        let older = state.records.keys().rev().filter(|key| {
+            key.client == client && before.is_none_or(|before| key.id < before) && may_show(filter, key.id)
+        });
+        let rows = older.filter_map(|key| Some((key.id, state.message(*key)?)));
+        let rows = rows.map(|(id, message)| (id, shows(filter, &message).then_some(message)));
+        Ok(scanned(rows, limit, scan))
     }
 
     async fn history(&self, client: ClientId, id: MessageId) -> Result<Vec<Event>, StoreError> {
@@ -55,11 +65,26 @@ impl ViewStore for ModelStore {
         let state = self.state();
         let is_wanted = |event: &&Event| {
             let Some(transaction) = &event.transaction else { return false };
-            event.seq < before
+            (filter.from_seq..before).contains(&event.seq)
                 && (filter.kinds.is_empty() || filter.kinds.contains(&transaction.kind))
                 && (filter.message.is_none() || event.message() == filter.message)
         };
         Ok(first(state.events_after(client, 0).rev().filter(is_wanted).cloned(), limit))
+    }
+
+    async fn totals(&self, client: ClientId, from: i64, before: i64) -> Result<Vec<Total>, StoreError> {
+        let state = self.state();
+        let mut totals: BTreeMap<TransactionType, Total> = BTreeMap::new();
+        for event in state.events_after(client, 0).filter(|event| (from..before).contains(&event.seq)) {
+            let Some(transaction) = &event.transaction else { continue };
+            let kind = transaction.kind;
+            let none = Total { kind, count: 0, available_delta: 0, held_delta: 0 };
+            let total = totals.entry(kind).or_insert(none);
+            total.count += 1;
+            total.available_delta += transaction.available_delta;
+            total.held_delta += transaction.held_delta;
+        }
+        Ok(totals.into_values().collect())
     }
 
     async fn last_seqs(&self, clients: &[ClientId]) -> Result<Vec<(ClientId, i64)>, StoreError> {
@@ -74,6 +99,23 @@ impl ViewStore for ModelStore {
     async fn log_epoch(&self) -> Result<u64, StoreError> {
         Ok(1)
     }
+}
+
+/// Whether a message with this id may have been accepted within the filter's times: ids begin with the millisecond.
+fn may_show(filter: &MessageFilter, id: MessageId) -> bool {
+    let first_of = |at: Timestamp| MessageId::new(at, Entropy([0; 10]));
+    let end = filter.created_before.map(|at| first_of(at + Duration::from_micros(999)));
+    filter.created_from.is_none_or(|from| id >= first_of(from)) && end.is_none_or(|end| id < end)
+}
+
+fn shows(filter: &MessageFilter, message: &Message) -> bool {
+    let Message { record, state } = message;
+    (filter.statuses.is_empty() || filter.statuses.contains(&state.status))
+        && filter.to.as_ref().is_none_or(|to| record.to == *to)
+        && (filter.sender.is_empty() || record.sender == filter.sender)
+        && (filter.reference.is_empty() || record.reference == filter.reference)
+        && filter.created_from.is_none_or(|from| record.created_at >= from)
+        && filter.created_before.is_none_or(|before| record.created_at < before)
 }
 
 impl State {

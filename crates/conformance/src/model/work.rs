@@ -8,6 +8,7 @@ use delivery::port::{
     Claim, Claimed, PendingReport, ReportTarget, StoreError, StoredReports, Transaction, WorkStore,
 };
 use message::Timestamp;
+use message::class::Priority;
 use message::report::ProviderReport;
 use message::status::Status;
 
@@ -76,7 +77,7 @@ impl WorkStore for ModelStore {
         &self,
         after: Option<(Timestamp, MessageKey)>,
         limit: i64,
-    ) -> Result<Vec<(Timestamp, MessageKey)>, StoreError> {
+    ) -> Result<Vec<(Timestamp, MessageKey, Priority)>, StoreError> {
         let now = self.tick();
         let state = self.state();
         let is_due = |key: &MessageKey| {
@@ -87,7 +88,8 @@ impl WorkStore for ModelStore {
             .timers
             .iter()
             .copied()
-            .filter(|timer| after.is_none_or(|after| *timer > after) && is_due(&timer.1));
+            .filter(|timer| after.is_none_or(|after| *timer > after) && is_due(&timer.1))
+            .map(|(at, key)| (at, key, state.records[&key].priority));
         Ok(first(backlog, limit))
     }
 }
@@ -141,7 +143,7 @@ impl State {
 
     /// The message that a report speaks of, if it is known. Our own reference, echoed, is believed before the
     /// provider's.
-    fn target(&self, row: &StoredReport) -> Option<ReportTarget> {
+    pub(super) fn target(&self, row: &StoredReport) -> Option<ReportTarget> {
         let name = (row.provider.clone(), row.report.provider_ref.clone());
         let bound = self.refs.get(&name).and_then(|row| row.bound);
         let Some(named) = row.report.attempt_ref else {

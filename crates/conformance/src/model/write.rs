@@ -59,6 +59,7 @@ impl State {
             messages: messages.collect(),
             keys: keys.collect::<HashMap<_, _>>(),
             pending_reports: wanted.reports.iter().copied().filter(is_pending).collect(),
+            dead_letters: self.replays_of(&wanted.dead_letters),
         }
     }
 
@@ -95,6 +96,15 @@ impl State {
             if self.dead_letters.insert(letter.key, letter.clone()).is_some() {
                 return Err(refused("the message is a dead letter already"));
             }
+        }
+        for (key, message) in &plan.replays {
+            let letter = self.dead_letters.get_mut(key).ok_or(StoreError::Conflict)?;
+            if letter.replayed_as.replace(*message).is_some() {
+                return Err(StoreError::Conflict);
+            }
+        }
+        for entry in &plan.audit_entries {
+            self.record(entry)?;
         }
         Ok(written)
     }

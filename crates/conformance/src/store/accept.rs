@@ -91,11 +91,12 @@ pub async fn what_does_not_exist_is_absent_from_a_load(bench: Bench) {
         .into(),
         keys: [IdempotencyKey { client, kind: KeyKind::Send, key: "none".into() }].into(),
         reports: [1, 77, i64::MAX].into(),
+        dead_letters: [there, MessageKey { client, id: nothing }].into(),
     };
     let (_tx, loaded) = load(bench.store.as_ref(), &wanted).await;
     assert_eq!(loaded.clients.keys().copied().collect::<BTreeSet<_>>(), [client, foreign].into());
     assert_eq!(loaded.messages.keys().copied().collect::<Vec<_>>(), [there]);
-    assert!(loaded.keys.is_empty() && loaded.pending_reports.is_empty());
+    assert!(loaded.keys.is_empty() && loaded.pending_reports.is_empty() && loaded.dead_letters.is_empty());
 }
 
 pub async fn an_empty_load_tells_the_time(bench: Bench) {
@@ -120,6 +121,7 @@ pub async fn a_load_reads_what_was_written(bench: Bench) {
         part_count: record.part_count,
         price_micros: record.price_micros,
         on_unknown: record.on_unknown,
+        priority: record.priority,
         expire_at: record.expire_at,
         state: message.state.clone(),
     };
@@ -159,6 +161,7 @@ pub async fn keys_differ_by_client_kind_and_each_character(bench: Bench) {
     let keys = [
         key(one, KeyKind::Send, "key"),
         key(one, KeyKind::TopUp, "key"),
+        key(one, KeyKind::Adjust, "key"),
         key(two, KeyKind::Send, "key"),
         key(one, KeyKind::Send, "KEY"),
         key(one, KeyKind::Send, "key "),

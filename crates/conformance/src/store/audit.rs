@@ -223,7 +223,7 @@ pub async fn events_are_trimmed_up_to_the_checkpoint_and_no_further(bench: Bench
     // What is kept of a history reads on, and the log goes on.
     let key = bench.send(client).await;
     assert_eq!(bench.store.history(client, key.id).await.unwrap().len(), 1);
-    let oldest = bench.store.messages(client, None, ALL).await.unwrap().pop().unwrap();
+    let oldest = bench.messages(client).await.pop().unwrap();
     assert_eq!(bench.store.history(client, oldest.record.key.id).await.unwrap(), []);
     bench.assert_sound(client).await;
 }

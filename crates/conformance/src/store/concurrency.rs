@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::change::Learned;
+use delivery::model::{Client, ClientState};
 use delivery::plan::{Plan, Wanted};
-use delivery::port::{Checkpoint, Claim, Store, StoreError};
+use delivery::port::{AuditFilter, Checkpoint, Claim, DeadLetterFilter, MessageFilter, Store, StoreError};
 use delivery::timing::Timing;
 use ledger::Balance;
 use message::event::TransactionType;
@@ -51,6 +52,11 @@ pub async fn a_reader_does_not_wait_for_a_writer(bench: Bench) {
         store.due_timers(ALL).await.unwrap();
         store.pending_reports(0, ALL).await.unwrap();
         store.books(client, bench.clock.now()).await.unwrap().unwrap();
+        store.messages(client, &MessageFilter::default(), None, ALL, ALL).await.unwrap();
+        store.totals(client, 0, i64::MAX).await.unwrap();
+        store.dead_letters(&DeadLetterFilter::default(), None, ALL, ALL).await.unwrap();
+        store.unmatched_reports("", None, ALL, ALL).await.unwrap();
+        store.audit_entries(&AuditFilter::default(), None, ALL, ALL).await.unwrap();
     }
     tx.commit().await.unwrap();
 }
@@ -164,6 +170,29 @@ pub async fn a_message_is_claimed_or_expired_never_both(bench: Bench) {
     }
 }
 
+pub async fn a_message_is_claimed_or_canceled_never_both(bench: Bench) {
+    let client = bench.client().await;
+    for _ in 0..15 {
+        let key = bench.send(client).await;
+        let canceler = {
+            let mover = bench.mover();
+            tokio::spawn(async move { mover.apply(&[Learned::Cancel { key }]).await.unwrap().changed })
+        };
+        let claimer = {
+            let store = bench.other.clone();
+            tokio::spawn(async move {
+                let claim = Claim { keys: vec![key], provider: PROVIDER.into(), lease: LEASE };
+                retried(|| store.claim(&claim)).await.len()
+            })
+        };
+        let (canceled, claimed) = (canceler.await.unwrap(), claimer.await.unwrap());
+        assert_eq!(canceled + claimed, 1);
+        let status = bench.message(key).await.state.status;
+        assert_eq!(status, if claimed == 1 { Status::Sending } else { Status::Canceled });
+    }
+    bench.assert_sound(client).await;
+}
+
 pub async fn an_outcome_and_a_timer_that_meet_move_the_money_once(bench: Bench) {
     let client = bench.client().await;
     for n in 0..15 {
@@ -213,11 +242,11 @@ pub async fn a_suspension_is_not_undone_by_a_transaction_that_was_open(bench: Be
     let client = bench.client().await;
     let batch = [given::submission(given::prepared(client), bench.entropy())];
     let (mut tx, plan, _) = verbs::decide(bench.store.as_ref(), &bench.timing, &batch).await.unwrap();
+    let (settings, _) = bench.store.client(client).await.unwrap().unwrap();
     let suspend = {
-        let store = bench.other.clone();
-        tokio::spawn(async move {
-            store.set_client_state(client, delivery::model::ClientState::Suspended, "audit").await.unwrap()
-        })
+        let (store, entry) = (bench.other.clone(), bench.entry("suspend"));
+        let suspended = Client { state: ClientState::Suspended, ..settings };
+        tokio::spawn(async move { store.update_client(&suspended, &entry).await.unwrap() })
     };
     tx.write(&plan).await.unwrap();
     tx.commit().await.unwrap();
@@ -245,7 +274,7 @@ pub async fn batches_of_two_nodes_for_one_key_make_one_message(bench: Bench) {
     for node in nodes {
         node.await.unwrap();
     }
-    assert_eq!(bench.store.messages(client, None, ALL).await.unwrap().len(), 1);
+    assert_eq!(bench.messages(client).await.len(), 1);
     assert_eq!(bench.balance(client).await.1, PRICE);
     bench.assert_sound(client).await;
 }

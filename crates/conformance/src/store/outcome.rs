@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use delivery::model::MessageState;
+use delivery::cancel::{CancelError, cancel};
+use delivery::model::{MessageKey, MessageState};
 use delivery::plan::{Plan, StateChange};
 use delivery::port::StoreError;
 use delivery::transition::Outcome;
@@ -226,6 +227,35 @@ pub async fn a_message_that_fails_to_the_end_is_a_dead_letter_and_costs_nothing(
     assert_eq!(bench.balance(client).await.1, 0);
     let history = bench.store.history(client, key.id).await.unwrap();
     assert_eq!(history.len(), 1 + 2 * usize::try_from(bench.timing.max_attempts()).unwrap());
+    bench.assert_sound(client).await;
+}
+
+pub async fn a_message_is_canceled_while_no_attempt_has_it(bench: Bench) {
+    let client = bench.client().await;
+    let mut prepared = given::prepared(client);
+    prepared.schedule_at = Some(bench.clock.now() + Duration::from_secs(60));
+    let scheduled = bench.accept(&[given::submission(prepared, bench.entropy())]).await[0].record.key;
+    let keys = bench.send_many(client, 3).await;
+    let claimed = bench.claim(&keys[1..]).await;
+    bench.outcome(&claimed[0], rejected(false)).await;
+    let held = bench.balance(client).await.1;
+    for key in [scheduled, keys[0], claimed[0].record.key] {
+        let message = cancel(&bench.mover(), key).await.unwrap();
+        assert_eq!((message.state.status, message.state.lock), (Status::Canceled, LockState::Released));
+        assert_eq!(cancel(&bench.mover(), key).await.unwrap(), message, "again, it is as it is");
+        let last = bench.store.history(client, key.id).await.unwrap().pop().unwrap();
+        let transaction = last.transaction.unwrap();
+        assert_eq!((last.kind, transaction.kind), (EventType::MessageCanceled, TransactionType::Release));
+    }
+    assert_eq!(bench.balance(client).await.1, held - 3 * PRICE);
+    let under_way = claimed[1].record.key;
+    let refused = cancel(&bench.mover(), under_way).await;
+    assert!(matches!(refused, Err(CancelError::NotCancelable(Status::Sending))), "{refused:?}");
+    let nothing = MessageKey { client: bench.client().await, id: under_way.id };
+    assert!(matches!(cancel(&bench.mover(), nothing).await, Err(CancelError::NoSuchMessage)));
+    bench.clock.advance(Duration::from_secs(1_000));
+    bench.sweep().await;
+    assert!(bench.claim(&[scheduled, keys[0], claimed[0].record.key]).await.is_empty());
     bench.assert_sound(client).await;
 }
 

@@ -9,17 +9,19 @@ use delivery::model::{
 use delivery::plan::{Plan, StateChange};
 use delivery::port::StoreError;
 use ledger::{CaptureOn, Policy, SettleUnreported};
+use message::class::{MessageClass, Priority};
 use message::encoding::Encoding;
+use message::encoding::national::{NationalTable, Shifts};
 use message::event::{DeliveryReport, Event, EventType, TransactionType};
 use message::failure::{Failure, FailureReason};
-use message::id::ClientId;
+use message::id::{ClientId, MessageId};
 use message::parts::{Content, ReferenceBits};
 use message::status::{LockState, OnUnknown, PartState, PartStates, Status};
 use message::{PhoneNumber, Timestamp};
 
 use crate::bench::Bench;
 use crate::given::{self, AWKWARD};
-use crate::verbs::{ALL, load, wanted, write};
+use crate::verbs::{load, wanted, write};
 
 pub async fn every_field_of_a_client_reads_back(bench: Bench) {
     let now = bench.clock.now();
@@ -52,14 +54,16 @@ pub async fn every_field_of_a_client_reads_back(bench: Bench) {
         burst_parts: i32::MAX,
         default_sender: AWKWARD.into(),
         max_parts: 255,
+        low_balance_micros: i64::MAX,
         created_at: Timestamp::from_micros(1),
+        revision: i64::MAX,
     });
     for client in &clients {
-        bench.store.create_client(client).await.unwrap();
+        bench.store.create_client(client, None, &bench.entry("create")).await.unwrap();
         assert_eq!(&bench.other.client(client.id).await.unwrap().unwrap().0, client);
     }
     clients.sort_by_key(|client| client.id);
-    assert_eq!(bench.store.clients(None, ALL).await.unwrap(), clients);
+    assert_eq!(bench.clients().await, clients);
 }
 
 pub async fn every_field_of_a_message_reads_back(bench: Bench) {
@@ -92,9 +96,27 @@ pub async fn every_field_of_a_message_reads_back(bench: Bench) {
         record.reference = AWKWARD.into();
         record.metadata = (0..20).map(|n| (format!("key.{n}_-"), AWKWARD.to_owned())).collect();
         record.on_unknown = *on_unknown;
+        record.is_transliterated = true;
+        record.is_flash = true;
+        record.replay_of = Some(MessageId::new(now, bench.entropy()));
         record.created_at = Timestamp::from_micros(1);
+        record.scheduled_at = Some(now + Duration::from_micros(1));
         record.expire_at = now + Duration::from_secs(100 * 365 * 24 * 3_600);
         messages.push(message);
+    }
+    for priority in Priority::ALL {
+        for class in MessageClass::ALL {
+            let mut message = plain(4);
+            (message.record.priority, message.record.class) = (*priority, *class);
+            messages.push(message);
+        }
+    }
+    for table in NationalTable::ALL {
+        for shifts in Shifts::of(Some(*table)) {
+            let mut message = plain(4);
+            message.record.shifts = shifts;
+            messages.push(message);
+        }
     }
     let mut empty = plain(4);
     empty.record.price_micros = 0;
@@ -104,9 +126,18 @@ pub async fn every_field_of_a_message_reads_back(bench: Bench) {
     write(bench.store.as_ref(), &[client], &plan).await.unwrap();
     for message in &messages {
         assert!(bench.message(message.record.key).await == *message, "{message:?}");
+        assert_eq!(bench.open_message(message.record.key).await.priority, message.record.priority);
+    }
+    let keys: Vec<_> = messages.iter().map(|message| message.record.key).collect();
+    for claimed in bench.claim(&keys).await {
+        let message = messages.iter().find(|message| message.record.key == claimed.record.key);
+        assert!(message.is_some_and(|message| message.record == claimed.record), "{claimed:?}");
+    }
+    for message in &mut messages {
+        message.state = bench.message(message.record.key).await.state;
     }
     messages.sort_by_key(|message| std::cmp::Reverse(message.record.key.id));
-    assert_eq!(bench.store.messages(client, None, ALL).await.unwrap(), messages);
+    assert_eq!(bench.messages(client).await, messages);
 }
 
 pub async fn every_field_of_a_state_reads_back(bench: Bench) {
@@ -183,7 +214,7 @@ pub async fn every_state_of_a_lock_reads_back(bench: Bench) {
 
 pub async fn every_field_of_an_event_reads_back(bench: Bench) {
     let client = bench.client_with(0, |_| {}).await;
-    let id = message::id::MessageId::new(bench.clock.now(), bench.entropy());
+    let id = MessageId::new(bench.clock.now(), bench.entropy());
     let report = DeliveryReport {
         message: id,
         reference: AWKWARD.into(),
@@ -242,6 +273,7 @@ pub async fn every_field_of_an_event_reads_back(bench: Bench) {
         (TransactionType::Hold, i64::MIN, i64::MAX),
         (TransactionType::Capture, 0, i64::MIN),
         (TransactionType::Release, i64::MAX, i64::MIN),
+        (TransactionType::Adjustment, i64::MIN, 0),
     ] {
         let moved = given::transaction(kind, Some(id), available, held);
         push(EventType::MessageQueued, Some(empty.clone()), Some(moved), (1, 1));
@@ -249,6 +281,9 @@ pub async fn every_field_of_an_event_reads_back(bench: Bench) {
     let mut moved = given::transaction(TransactionType::TopUp, None, i64::MAX, 0);
     moved.note = AWKWARD.into();
     push(EventType::CreditToppedUp, None, Some(moved), (i64::MAX, 0));
+    let mut moved = given::transaction(TransactionType::Adjustment, None, i64::MIN, 0);
+    moved.note = AWKWARD.into();
+    push(EventType::CreditAdjusted, None, Some(moved), (0, 0));
     let moved = given::transaction(TransactionType::Capture, Some(id), 0, 0);
     push(EventType::MessageSettled, None, Some(moved), (0, 0));
     let plan = Plan { events: events.clone(), ..Plan::default() };
@@ -266,13 +301,14 @@ pub async fn every_field_of_an_event_reads_back(bench: Bench) {
 
 pub async fn every_field_of_a_remembered_call_reads_back(bench: Bench) {
     let client = bench.client().await;
-    let id = message::id::MessageId::new(bench.clock.now(), bench.entropy());
+    let id = MessageId::new(bench.clock.now(), bench.entropy());
     let printable: String = (0x21..0x7f).map(char::from).collect();
     let mut calls = Vec::new();
     for (kind, made) in [
         (KeyKind::Send, Made::Message(id)),
         (KeyKind::TopUp, Made::Event(i64::MAX)),
         (KeyKind::TopUp, Made::Event(1)),
+        (KeyKind::Adjust, Made::Event(2)),
     ] {
         for key in [printable.as_str(), "x", AWKWARD] {
             let key = IdempotencyKey { client, kind, key: format!("{key}{made:?}") };
@@ -287,20 +323,31 @@ pub async fn every_field_of_a_remembered_call_reads_back(bench: Bench) {
     }
 }
 
+pub async fn every_field_of_a_dead_letter_reads_back(bench: Bench) {
+    let client = bench.client().await;
+    for reason in FailureReason::ALL {
+        let key = bench.send(client).await;
+        let full = DeadLetter {
+            key,
+            provider: AWKWARD.into(),
+            failure: Failure { reason: *reason, detail: AWKWARD.into(), provider_code: AWKWARD.into() },
+            has_unknown_attempt: true,
+            at: bench.clock.now() + Duration::from_micros(1),
+            replayed_as: Some(MessageId::new(bench.clock.now(), bench.entropy())),
+        };
+        let plain =
+            DeadLetter { provider: String::new(), ..given::dead_letter(key, Timestamp::from_micros(1)) };
+        let letter = if reason == &FailureReason::RetriesExhausted { plain } else { full };
+        let plan = Plan { dead_letters: vec![letter.clone()], ..Plan::default() };
+        write(bench.store.as_ref(), &[client], &plan).await.unwrap();
+        let expected = [(letter, bench.message(key).await)];
+        assert_eq!(bench.other.dead_letters_of(&[key.id]).await.unwrap(), expected);
+    }
+}
+
 pub async fn a_message_dies_once(bench: Bench) {
     let client = bench.client().await;
-    let key = bench.send(client).await;
-    let letter = DeadLetter {
-        key,
-        provider: AWKWARD.into(),
-        failure: Failure {
-            reason: FailureReason::RetriesExhausted,
-            detail: AWKWARD.into(),
-            provider_code: AWKWARD.into(),
-        },
-        has_unknown_attempt: true,
-        at: bench.clock.now(),
-    };
+    let letter = given::dead_letter(bench.send(client).await, bench.clock.now());
     let plan = Plan { dead_letters: vec![letter], ..Plan::default() };
     write(bench.store.as_ref(), &[client], &plan).await.unwrap();
     let again = write(bench.store.as_ref(), &[client], &plan).await;

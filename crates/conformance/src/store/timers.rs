@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use delivery::model::{MessageKey, MessageState};
+use delivery::model::{Message, MessageKey, MessageState};
 use delivery::plan::{Plan, StateChange};
 use message::Timestamp;
+use message::class::Priority;
+use message::event::EventType;
 use message::report::ReportState;
 use message::status::{LockState, OnUnknown, Status};
 
@@ -140,6 +142,32 @@ pub async fn a_sweep_offers_what_is_due_and_waits_longer_each_time(bench: Bench)
     assert_eq!(bench.events(client).await.len(), 2, "an offer is no event");
 }
 
+pub async fn a_scheduled_message_is_queued_at_its_time(bench: Bench) {
+    let client = bench.client().await;
+    let at = bench.clock.now() + Duration::from_secs(3_600);
+    let mut prepared = given::prepared(client);
+    prepared.schedule_at = Some(at);
+    let message = bench.accept(&[given::submission(prepared, bench.entropy())]).await.remove(0);
+    let key = message.record.key;
+    assert_eq!(bench.message(key).await, message);
+    assert_eq!((message.record.scheduled_at, message.state.status), (Some(at), Status::Scheduled));
+    assert_eq!(message.record.expire_at, at + VALIDITY, "its validity begins with its time");
+    assert_eq!(bench.balance(client).await.1, PRICE, "its credit is held at once");
+    bench.clock.set(at - Duration::from_micros(1));
+    assert_eq!(bench.sweep().await, 0);
+    assert!(bench.claim(&[key]).await.is_empty() && backlog(&bench).await.is_empty());
+    bench.clock.set(at);
+    assert!(bench.claim(&[key]).await.is_empty() && backlog(&bench).await.is_empty(), "the sweeper's first");
+    assert_eq!(bench.sweep().await, 1);
+    assert_eq!(bench.queue.drain(), [key]);
+    assert_eq!(backlog(&bench).await, [key]);
+    assert_eq!(bench.message(key).await.state.status, Status::Queued);
+    bench.claim_one(key).await;
+    let kinds: Vec<_> = bench.events(client).await.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds[1..], [EventType::MessageScheduled, EventType::MessageQueued]);
+    bench.assert_sound(client).await;
+}
+
 pub async fn the_backlog_is_what_could_be_claimed_now(bench: Bench) {
     let client = bench.client().await;
     let keys = bench.send_many(client, 6).await;
@@ -166,11 +194,18 @@ pub async fn the_backlog_is_read_in_pages_without_a_repeat_or_a_gap(bench: Bench
     let mut keys = Vec::new();
     for (seconds, client) in [(0, clients[1]), (0, clients[0]), (7, clients[1])] {
         bench.clock.advance(Duration::from_secs(seconds));
-        keys.extend(bench.send_many(client, 5).await);
+        // Their order is that of their timers, whatever their priority.
+        for n in 0..5 {
+            let mut prepared = given::prepared(client);
+            prepared.priority = Priority::ALL[n % Priority::ALL.len()];
+            let accepted = bench.accept(&[given::submission(prepared, bench.entropy())]).await;
+            keys.push(accepted[0].record.key);
+        }
     }
-    let mut expected: Vec<(Timestamp, MessageKey)> = Vec::new();
+    let mut expected: Vec<(Timestamp, MessageKey, Priority)> = Vec::new();
     for key in keys {
-        expected.push((bench.message(key).await.state.timer_at.unwrap(), key));
+        let Message { record, state } = bench.message(key).await;
+        expected.push((state.timer_at.unwrap(), key, record.priority));
     }
     expected.sort();
     for page_size in [1, 4, 100] {
@@ -178,7 +213,7 @@ pub async fn the_backlog_is_read_in_pages_without_a_repeat_or_a_gap(bench: Bench
         while found.len() <= expected.len() {
             let page = bench.store.backlog(after, page_size).await.unwrap();
             let Some(last) = page.last() else { break };
-            after = Some(*last);
+            after = Some((last.0, last.1));
             found.extend(page);
         }
         assert_eq!(found, expected);
@@ -187,7 +222,7 @@ pub async fn the_backlog_is_read_in_pages_without_a_repeat_or_a_gap(bench: Bench
 
 async fn backlog(bench: &Bench) -> Vec<MessageKey> {
     let page = bench.store.backlog(None, ALL).await.unwrap();
-    page.into_iter().map(|(_, key)| key).collect()
+    page.into_iter().map(|(_, key, _)| key).collect()
 }
 
 async fn move_timer(bench: &Bench, key: MessageKey, to: Option<Timestamp>) {

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use delivery::accept::prepare::Prepared;
 use delivery::accept::{AcceptError, Acceptor, Ports, Receipt};
-use delivery::model::ClientState;
+use delivery::lane::Lanes;
 use delivery::port::{Store, StoreError};
 use message::status::Status;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::Bench;
-use crate::given::{self, PRICE};
-use crate::verbs::ALL;
+use crate::given::{self, PRICE, PROVIDER};
 
 /// Batch writers that stop with the claim.
 struct Writers {
@@ -34,7 +33,7 @@ pub async fn racing_duplicates_make_one_message_and_one_receipt(bench: Bench) {
         .map(|n| {
             let acceptor = nodes[n % 2].acceptor.clone();
             let submission = given::submission(given::keyed(client, "key", "hello"), bench.entropy());
-            tokio::spawn(async move { acceptor.accept(submission).await })
+            tokio::spawn(async move { acceptor.accept(submission).unwrap().wait().await })
         })
         .collect();
     let mut receipts = Vec::new();
@@ -44,7 +43,7 @@ pub async fn racing_duplicates_make_one_message_and_one_receipt(bench: Bench) {
     assert_eq!(receipts.iter().filter(|receipt| !receipt.is_replay).count(), 1);
     let first = receipts[0].message.record.clone();
     assert!(receipts.iter().all(|receipt| receipt.message.record == first));
-    assert_eq!(bench.store.messages(client, None, ALL).await.unwrap().len(), 1);
+    assert_eq!(bench.messages(client).await.len(), 1);
     assert_eq!(bench.balance(client).await.1, PRICE);
     assert_eq!(bench.queue.drain(), [first.key]);
 
@@ -67,7 +66,7 @@ pub async fn credit_for_a_hundred_accepts_exactly_a_hundred(bench: Bench) {
             tokio::spawn(async move {
                 let mut accepted = 0;
                 for submission in batch {
-                    match node.acceptor.accept(submission).await {
+                    match node.acceptor.accept(submission).unwrap().wait().await {
                         Ok(_) => accepted += 1,
                         Err(AcceptError::InsufficientCredit { need_micros, available_micros, .. }) => {
                             assert_eq!((need_micros, available_micros), (PRICE, 0));
@@ -85,7 +84,7 @@ pub async fn credit_for_a_hundred_accepts_exactly_a_hundred(bench: Bench) {
     }
     assert_eq!(accepted, 100);
     assert_eq!(bench.balance(client).await, (0, 100 * PRICE));
-    assert_eq!(bench.store.messages(client, None, ALL).await.unwrap().len(), 100);
+    assert_eq!(bench.messages(client).await.len(), 100);
     bench.assert_sound(client).await;
 }
 
@@ -99,7 +98,7 @@ pub async fn a_poison_item_fails_alone(bench: Bench) {
             prepared.part_count = u16::from(n % 10 != 7);
             let submission = given::submission(prepared, bench.entropy());
             let node = node.clone();
-            tokio::spawn(async move { (n % 10 == 7, node.acceptor.accept(submission).await) })
+            tokio::spawn(async move { (n % 10 == 7, node.acceptor.accept(submission).unwrap().wait().await) })
         })
         .collect();
     for caller in callers {
@@ -111,7 +110,7 @@ pub async fn a_poison_item_fails_alone(bench: Bench) {
         );
         assert_eq!(result.is_ok(), !is_poison);
     }
-    assert_eq!(bench.store.messages(client, None, ALL).await.unwrap().len(), 27);
+    assert_eq!(bench.messages(client).await.len(), 27);
     bench.assert_sound(client).await;
 }
 
@@ -121,7 +120,7 @@ pub async fn a_replay_is_the_first_answer_whatever_became_of_the_message(bench: 
     let first = accept(&node, &bench, given::keyed(client, "key", "hello")).await.unwrap();
     let claimed = bench.claim_one(first.message.record.key).await;
     bench.outcome(&claimed, crate::verbs::rejected(true)).await;
-    bench.store.set_client_state(client, ClientState::Suspended, "audit").await.unwrap();
+    bench.suspend(client).await;
     bench.clock.advance(Duration::from_secs(23 * 3_600));
     let replay = accept(&node, &bench, given::keyed(client, "key", "hello")).await.unwrap();
     assert!(replay.is_replay);
@@ -171,7 +170,9 @@ pub async fn racing_top_ups_of_one_key_are_booked_once(bench: Bench) {
                     idempotency_key: "key".into(),
                     note: given::AWKWARD.into(),
                 };
-                delivery::top_up::top_up(store.as_ref(), bell.as_ref(), &timing, &request).await.unwrap()
+                delivery::top_up::top_up(store.as_ref(), bell.as_ref(), &timing, &request, None)
+                    .await
+                    .unwrap()
             })
         })
         .collect();
@@ -192,12 +193,12 @@ fn writers(bench: &Bench, store: &Arc<dyn Store>, count: usize) -> Writers {
         queue: bench.queue.clone(),
         bell: bench.bell.clone(),
         timing: bench.timing.clone(),
-        lane: "lane".into(),
+        lanes: Lanes::of(PROVIDER),
     };
     let stop = CancellationToken::new();
     Writers { acceptor: Acceptor::start(&ports, count, &stop), stop }
 }
 
 async fn accept(node: &Writers, bench: &Bench, prepared: Prepared) -> Result<Receipt, AcceptError> {
-    node.acceptor.accept(given::submission(prepared, bench.entropy())).await
+    node.acceptor.accept(given::submission(prepared, bench.entropy()))?.wait().await
 }

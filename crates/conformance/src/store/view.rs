@@ -1,10 +1,11 @@
 //! Reads: the client's own rows, in order, by pages; another's never.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use delivery::model::{IdempotencyKey, KeyKind, MessageKey};
-use delivery::port::{EventPage, TransactionFilter};
-use message::event::{Event, TransactionType};
+use delivery::port::{Checkpoint, EventPage, TransactionFilter};
+use message::event::Event;
 use message::id::{ClientId, MessageId};
 use message::report::ReportState;
 
@@ -21,9 +22,11 @@ pub async fn another_clients_rows_read_as_absent(bench: Bench) {
     let store = &bench.store;
     for stranger in [foreign, nobody] {
         assert_eq!(store.message(stranger, id).await.unwrap(), None);
-        assert_eq!(store.messages(stranger, None, ALL).await.unwrap(), []);
+        assert_eq!(bench.messages(stranger).await, []);
+        let end = bench.clock.now() + Duration::from_secs(1);
+        assert_eq!(store.old_messages(stranger, end, None, ALL).await.unwrap(), []);
         assert_eq!(store.history(stranger, id).await.unwrap(), []);
-        let filter = TransactionFilter { kinds: Vec::new(), message: Some(id) };
+        let filter = TransactionFilter { message: Some(id), ..TransactionFilter::default() };
         assert_eq!(store.transactions(stranger, &filter, i64::MAX, ALL).await.unwrap(), []);
         let key = IdempotencyKey { client: stranger, kind: KeyKind::Send, key: "key".into() };
         assert_eq!(store.remembered(&key).await.unwrap(), None);
@@ -39,34 +42,8 @@ pub async fn another_clients_rows_read_as_absent(bench: Bench) {
     assert_eq!(store.last_seqs(&[nobody]).await.unwrap(), []);
     let filter = TransactionFilter::default();
     assert_eq!(store.transactions(nobody, &filter, i64::MAX, ALL).await.unwrap(), []);
+    assert_eq!(store.totals(nobody, 0, i64::MAX).await.unwrap(), []);
     assert_eq!(store.books(nobody, bench.clock.now()).await.unwrap(), None);
-}
-
-pub async fn messages_are_listed_newest_first_by_pages(bench: Bench) {
-    let client = bench.client().await;
-    bench.send(bench.client().await).await;
-    let mut keys = Vec::new();
-    for _ in 0..7 {
-        bench.clock.advance(std::time::Duration::from_millis(1));
-        keys.push(bench.send(client).await);
-    }
-    keys.reverse();
-    let all = bench.store.messages(client, None, ALL).await.unwrap();
-    assert_eq!(all.iter().map(|message| message.record.key).collect::<Vec<_>>(), keys);
-    for message in &all {
-        assert_eq!(bench.store.message(client, message.record.key.id).await.unwrap().as_ref(), Some(message));
-    }
-    let (mut paged, mut before) = (Vec::new(), None);
-    while paged.len() <= all.len() {
-        let page = bench.store.messages(client, before, 3).await.unwrap();
-        let Some(last) = page.last() else { break };
-        assert!(page.len() <= 3);
-        before = Some(last.record.key.id);
-        paged.extend(page);
-    }
-    assert_eq!(paged, all);
-    let all_before = bench.store.messages(client, Some(keys[6].id), ALL).await.unwrap();
-    assert_eq!(all_before, [], "nothing is older than the first");
 }
 
 pub async fn events_are_read_after_a_position_with_the_ends_of_the_log(bench: Bench) {
@@ -119,39 +96,18 @@ pub async fn a_history_is_one_messages_chain_of_events(bench: Bench) {
     assert_eq!(bench.store.history(client, nothing).await.unwrap(), []);
 }
 
-pub async fn transactions_are_filtered_newest_first(bench: Bench) {
+pub async fn a_history_reads_as_far_back_as_the_log_is_kept(bench: Bench) {
     let client = bench.client().await;
-    let failed = bench.send(client).await;
-    let claimed = bench.claim_one(failed).await;
-    bench.outcome(&claimed, rejected(true)).await;
-    bench.sent(client, "ref-1").await;
-    bench.store_reports(&[given::report("ref-1", ReportState::Delivered)]).await;
-    bench.apply_reports().await;
-    bench.top_up(client, 5, "second").await;
-    let mut moving: Vec<Event> = bench.events(client).await;
-    moving.retain(|event| event.transaction.is_some());
-    moving.reverse();
-    let kinds = |event: &Event| event.transaction.as_ref().unwrap().kind;
-    use TransactionType::{Capture, Hold, Release, TopUp};
-    assert_eq!(moving.iter().map(kinds).collect::<Vec<_>>(), [TopUp, Capture, Hold, Release, Hold, TopUp]);
-    for wanted in [vec![], vec![TopUp], vec![Hold, Release], vec![Capture], TransactionType::ALL.to_vec()] {
-        for message in [None, Some(failed.id)] {
-            for before in [i64::MAX, moving[1].seq, moving[3].seq, 1] {
-                for limit in [ALL, 2, 0] {
-                    let filter = TransactionFilter { kinds: wanted.clone(), message };
-                    let expected: Vec<Event> = moving
-                        .iter()
-                        .filter(|event| wanted.is_empty() || wanted.contains(&kinds(event)))
-                        .filter(|event| message.is_none() || event.message() == message)
-                        .filter(|event| event.seq < before)
-                        .take(usize::try_from(limit).unwrap())
-                        .cloned()
-                        .collect();
-                    let found = bench.store.transactions(client, &filter, before, limit).await.unwrap();
-                    assert_eq!(found, expected, "{filter:?} before {before}, at most {limit}");
-                }
-            }
-        }
+    let key = bench.sent(client, "ref-1").await;
+    bench.send(client).await;
+    let whole = bench.store.history(client, key.id).await.unwrap();
+    assert_eq!(whole.iter().map(|event| event.seq).collect::<Vec<_>>(), [2, 3, 4]);
+    let at = &bench.events(client).await[4];
+    let checkpoint = Checkpoint { seq: at.seq, available: at.available_after, held: at.held_after };
+    bench.store.write_checkpoint(client, checkpoint).await.unwrap();
+    for (through, left) in [(2, 1..), (3, 2..), (4, 3..)] {
+        bench.store.trim_events(client, through).await.unwrap();
+        assert_eq!(bench.store.history(client, key.id).await.unwrap(), whole[left], "through {through}");
     }
 }
 

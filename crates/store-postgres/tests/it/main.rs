@@ -1,6 +1,7 @@
 //! The store on PostgreSQL against what every store must satisfy. Needs a server: `make test` brings one.
 #![allow(clippy::unwrap_used)]
 
+mod bounds;
 mod database;
 
 use std::sync::Arc;
