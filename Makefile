@@ -1,11 +1,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help dev test check fmt bench
+.PHONY: help dev test fuzz check fmt bench
 
 CARGO ?= cargo
 ARGS ?=
-SCRIPTS := .ci/run $(wildcard tests/services/*.sh tests/tools/*.sh)
+SCRIPTS := .ci/run $(wildcard tests/services/*.sh tests/tools/*.sh tests/fuzz/*.sh)
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +18,12 @@ test: ## Run all tests; finds, starts or installs the PostgreSQL they need.
 	@grpcurl="$$(tests/tools/ensure.sh grpcurl)"; oracle="$$(tests/tools/ensure.sh sms-oracle)"; \
 	HERALD_TEST_GRPCURL="$$grpcurl" HERALD_TEST_SMS_ORACLE="$$oracle" tests/services/with-services.sh $(CARGO) test $(if $(findstring -p ,$(ARGS)),,--workspace) $(ARGS)
 
+fuzz: ## Fuzz what reads untrusted bytes, a minute each; ARGS="600 parts" for ten minutes of one target.
+	CARGO="$(CARGO)" tests/fuzz/run.sh $(ARGS)
+
 check: ## Formatting, lints, licences, the proto's style, the scripts.
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@deny="$$(tests/tools/ensure.sh cargo-deny)"; \
 	"$$deny" --locked check --hide-inclusion-graph licenses bans sources
@@ -28,6 +32,7 @@ check: ## Formatting, lints, licences, the proto's style, the scripts.
 
 fmt: ## Format the Rust code.
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml
 
 bench: ## Measure accepted/s, delivered/s and latencies, beside bare SQLite with the same rows.
 	$(CARGO) build --release -p herald -p store-sqlite --bin herald --example bare_sqlite
