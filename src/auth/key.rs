@@ -1,4 +1,4 @@
-//! `hk_<key id>_<secret>_<checksum>`.
+//! `hk_<key id>_<secret>_<checksum>`: API keys. With `hp`: what providers push their reports with.
 //!
 //! The checksum turns away mistyped keys without a look-up, the fingerprint wrong ones without bcrypt.
 
@@ -10,7 +10,11 @@ use sha2::Sha256;
 
 /// Crockford's base 32, lower case: no letter is taken for a digit.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-/// Random characters of a key id after `test` or `live`: 80 bits.
+/// What API keys begin with, and their ids.
+const API: (&str, &[&str]) = ("hk_", &["test", "live"]);
+/// The same of providers' keys.
+const PROVIDER: (&str, &[&str]) = ("hp_", &["prov"]);
+/// Random characters of a key id after its kind: 80 bits.
 const ID_RANDOM: usize = 16;
 /// Characters of a secret: 140 bits.
 const SECRET: usize = 28;
@@ -32,7 +36,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("hk_***")
+        f.write_str("***")
     }
 }
 
@@ -51,12 +55,20 @@ pub struct ParsedKey<'a> {
 }
 
 impl IssuedKey {
+    /// An API key.
     pub fn generate(is_sandbox: bool, rng: &mut impl Rng) -> Self {
-        let kind = if is_sandbox { "test" } else { "live" };
+        Self::new(API.0, if is_sandbox { "test" } else { "live" }, rng)
+    }
+
+    /// A key with which a provider pushes its reports.
+    pub fn generate_for_provider(rng: &mut impl Rng) -> Self {
+        Self::new(PROVIDER.0, "prov", rng)
+    }
+
+    fn new(prefix: &str, kind: &str, rng: &mut impl Rng) -> Self {
         let id = format!("{kind}{}", random(ID_RANDOM, rng));
-        let unsealed = format!("hk_{id}_{}", random(SECRET, rng));
-        let whole = format!("{unsealed}_{}", checksum(&unsealed));
-        Self { id, whole: Secret(whole) }
+        let unsealed = format!("{prefix}{id}_{}", random(SECRET, rng));
+        Self { id, whole: Secret(sealed(&unsealed)) }
     }
 
     /// bcrypt of the secret, which is far below the 72 bytes that bcrypt reads.
@@ -81,16 +93,26 @@ impl ParsedKey<'_> {
     }
 }
 
-/// Takes a key apart; `None` unless form and checksum are right.
+/// Takes an API key apart; `None` unless form and checksum are right.
 pub fn parse(key: &str) -> Option<ParsedKey<'_>> {
+    parse_with(API, key)
+}
+
+/// The same for a provider's key.
+pub fn parse_of_provider(key: &str) -> Option<ParsedKey<'_>> {
+    parse_with(PROVIDER, key)
+}
+
+fn parse_with<'a>((prefix, kinds): (&str, &[&str]), key: &'a str) -> Option<ParsedKey<'a>> {
     if key.len() != LENGTH || !key.is_ascii() {
         return None;
     }
     let (unsealed, seal) = key.rsplit_once('_')?;
-    let (id, secret) = unsealed.strip_prefix("hk_")?.split_once('_')?;
-    let is_fine = (id.starts_with("test") || id.starts_with("live"))
+    let (id, secret) = unsealed.strip_prefix(prefix)?.split_once('_')?;
+    let is_fine = kinds.iter().any(|kind| id.starts_with(kind))
         && id.len() == 4 + ID_RANDOM
         && secret.len() == SECRET
+        && id.bytes().skip(4).chain(secret.bytes()).all(|character| ALPHABET.contains(&character))
         && seal == checksum(unsealed);
     is_fine.then_some(ParsedKey { id, secret, whole: key })
 }
@@ -99,6 +121,11 @@ fn fingerprint(pepper: &[u8; 32], key: &str) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(pepper).expect("HMAC takes keys of any length");
     mac.update(key.as_bytes());
     mac.finalize().into_bytes().into()
+}
+
+/// The key with its checksum.
+pub(super) fn sealed(unsealed: &str) -> String {
+    format!("{unsealed}_{}", checksum(unsealed))
 }
 
 fn random(length: usize, rng: &mut impl Rng) -> String {
@@ -133,6 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn a_providers_key_is_no_api_key() {
+        let issued = IssuedKey::generate_for_provider(&mut rand::rng());
+        let key = issued.whole.expose();
+        assert!(key.starts_with("hp_prov"));
+        let parsed = parse_of_provider(key).unwrap();
+        assert_eq!(parsed.id, issued.id);
+        assert_eq!(parsed.fingerprint(&[7; 32]), issued.fingerprint(&[7; 32]));
+        assert!(parse(key).is_none());
+        assert!(parse_of_provider(IssuedKey::generate(false, &mut rand::rng()).whole.expose()).is_none());
+    }
+
+    #[test]
     fn any_changed_character_is_turned_away() {
         let issued = IssuedKey::generate(false, &mut rand::rng());
         let key = issued.whole.expose();
@@ -148,7 +187,9 @@ mod tests {
 
     #[test]
     fn debug_shows_no_key() {
-        let issued = IssuedKey::generate(true, &mut rand::rng());
-        assert!(!format!("{issued:?}").contains(&issued.whole.expose()[24..]));
+        let mut rng = rand::rng();
+        for issued in [IssuedKey::generate(true, &mut rng), IssuedKey::generate_for_provider(&mut rng)] {
+            assert!(!format!("{issued:?}").contains(&issued.whole.expose()[24..]));
+        }
     }
 }

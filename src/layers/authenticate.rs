@@ -1,19 +1,17 @@
 //! Lets nobody in without a valid API key, and tells the handlers who calls.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use tonic::body::Body;
-use tonic::transport::server::TcpConnectInfo;
 use tower::{Layer, Service};
 
-use super::methods::Method;
+use super::methods::{Method, OpensWith};
 use super::trace::CallerSlot;
 use super::{Answer, Inner, take};
-use crate::auth::{AuthError, Authenticator, Principal};
+use crate::auth::{AuthError, Authenticator, Principal, Source};
 use crate::status;
 
 const API_KEY: &str = "x-api-key";
@@ -54,7 +52,7 @@ impl<S: Inner> Service<Request<Body>> for Authenticate<S> {
 
     fn call(&mut self, mut request: Request<Body>) -> Answer {
         let mut inner = take(&mut self.inner);
-        if Method::of(request.uri().path()).is_open {
+        if Method::of(request.uri().path()).opens_with != OpensWith::ApiKey {
             return Box::pin(inner.call(request));
         }
         let authenticator = self.authenticator.clone();
@@ -74,10 +72,11 @@ async fn identify(
     authenticator: &Authenticator,
     request: &mut Request<Body>,
 ) -> Result<Principal, AuthError> {
-    let source = source(request);
+    let source = request.extensions().get::<Source>().copied();
     // Taken out, so that nothing further in can log the key.
     let key = take_key(request.headers_mut())?;
-    let key = key.to_str().map_err(|_| AuthError::Invalid)?;
+    // One with other characters than a key has is judged, and counted, like any other malformed one.
+    let key = key.to_str().unwrap_or_default();
     let mut principal = authenticator.authenticate(key, source).await?;
     if let Some(named) = request.headers().get(CLIENT_ID) {
         let named = named.to_str().map_err(|_| AuthError::MalformedClientId)?;
@@ -89,23 +88,23 @@ async fn identify(
     Ok(principal)
 }
 
-/// The key in `x-api-key`, or as a bearer token (RFC 6750 section 2.1; the scheme's case does not count).
+/// Whether the call shows a key at all, good or not.
+pub(super) fn shows_key(headers: &HeaderMap) -> bool {
+    headers.contains_key(API_KEY) || headers.get(header::AUTHORIZATION).and_then(bearer).is_some()
+}
+
+/// The key in `x-api-key`, or as a bearer token.
 fn take_key(headers: &mut HeaderMap) -> Result<HeaderValue, AuthError> {
-    let bearer = headers.remove(header::AUTHORIZATION);
+    let authorization = headers.remove(header::AUTHORIZATION);
     if let Some(key) = headers.remove(API_KEY) {
         return Ok(key);
     }
-    let bearer = bearer.ok_or(AuthError::Missing)?;
-    let (scheme, key) =
-        bearer.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(AuthError::Missing)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(AuthError::Missing);
-    }
-    HeaderValue::from_str(key.trim_start()).map_err(|_| AuthError::Invalid)
+    let key = authorization.as_ref().and_then(bearer).ok_or(AuthError::Missing)?;
+    HeaderValue::from_str(key).map_err(|_| AuthError::Invalid)
 }
 
-/// The peer of the connection; `None` for calls from within the process.
-fn source(request: &Request<Body>) -> Option<IpAddr> {
-    let connection = request.extensions().get::<TcpConnectInfo>()?;
-    connection.remote_addr().map(|address| address.ip())
+/// RFC 6750 section 2.1; the scheme's case does not count.
+fn bearer(authorization: &HeaderValue) -> Option<&str> {
+    let (scheme, key) = authorization.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_start())
 }

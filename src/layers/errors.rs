@@ -14,7 +14,6 @@ use tower::{Layer, Service};
 
 use super::request_id::{self, RequestId};
 use super::{Answer, Inner, take};
-use crate::proto::v1::ErrorReason;
 use crate::status;
 
 const GRPC_STATUS: &str = "grpc-status";
@@ -117,14 +116,7 @@ fn complete(headers: &mut HeaderMap, request_id: &RequestId) {
         error = request_id.within(|| with_reason(&error));
     }
     let mut details = error.get_error_details();
-    details.set_request_info(request_id.as_str(), "");
-    if let Some(info) = details.error_info()
-        && info.reason == status::reason_name(ErrorReason::Internal)
-    {
-        let mut metadata = info.metadata.clone();
-        metadata.insert("request_id".to_owned(), request_id.as_str().to_owned());
-        details.set_error_info(status::reason_name(ErrorReason::Internal), status::DOMAIN, metadata);
-    }
+    status::name_call(&mut details, request_id);
     // What the error carries as metadata (retry-after) is in `headers` already, unless it was made here; those made
     // here carry none.
     let whole =

@@ -4,20 +4,35 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use prost::Message;
-use prost_types::FileDescriptorSet;
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 use crate::proto::DESCRIPTORS;
 
+/// The service of `herald.v1` that providers call.
+const PROVIDERS: &str = "ReportService";
+
+/// What a call must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpensWith {
+    /// Nothing: health and reflection tell nothing about a client.
+    Nothing,
+    ApiKey,
+    /// A provider's key, which the handler verifies.
+    ProviderKey,
+}
+
 /// One method, by its name on the wire.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Method {
+pub struct Method {
     /// As in `herald.v1.MessagingService`.
-    pub(super) service: String,
-    pub(super) name: String,
-    pub(super) client_streams: bool,
-    pub(super) server_streams: bool,
-    /// Needs no API key: health and reflection tell nothing about a client.
-    pub(super) is_open: bool,
+    pub service: String,
+    pub name: String,
+    pub client_streams: bool,
+    pub server_streams: bool,
+    pub opens_with: OpensWith,
+    /// A unary call whose request carries a list of messages, such as a batch to send. It may be larger than others.
+    pub takes_list: bool,
 }
 
 /// Paths that no service has: strangers must not fill the logs or the metrics with names of their own.
@@ -26,7 +41,8 @@ static UNKNOWN: LazyLock<Method> = LazyLock::new(|| Method {
     name: "unknown".to_owned(),
     client_streams: false,
     server_streams: false,
-    is_open: false,
+    opens_with: OpensWith::ApiKey,
+    takes_list: false,
 });
 
 static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
@@ -38,7 +54,12 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
                 name: method.name().to_owned(),
                 client_streams: method.client_streaming(),
                 server_streams: method.server_streaming(),
-                is_open: false,
+                opens_with: if service.name() == PROVIDERS {
+                    OpensWith::ProviderKey
+                } else {
+                    OpensWith::ApiKey
+                },
+                takes_list: !method.client_streaming() && has_list(&files, method.input_type()),
             })
         })
     });
@@ -47,7 +68,8 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
         name: name.to_owned(),
         client_streams,
         server_streams,
-        is_open: true,
+        opens_with: OpensWith::Nothing,
+        takes_list: false,
     };
     let standard = [
         open("grpc.health.v1.Health", "Check", false, false),
@@ -59,9 +81,25 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
     ours.chain(standard).map(|method| (format!("/{}/{}", method.service, method.name), method)).collect()
 });
 
+/// Whether the message `.package.Name` has a field that repeats messages. A map is none.
+fn has_list(files: &[FileDescriptorProto], name: &str) -> bool {
+    let message = files.iter().find_map(|file| {
+        let local = name.strip_prefix('.')?.strip_prefix(file.package())?.strip_prefix('.')?;
+        file.message_type.iter().find(|message| message.name() == local)
+    });
+    let Some(message) = message else { return false };
+    let is_map = |name: &str| {
+        let entry = message.nested_type.iter().find(|nested| name.rsplit('.').next() == Some(nested.name()));
+        entry.is_some_and(|entry| entry.options.as_ref().is_some_and(|options| options.map_entry()))
+    };
+    message.field.iter().any(|field| {
+        field.label() == Label::Repeated && field.r#type() == Type::Message && !is_map(field.type_name())
+    })
+}
+
 impl Method {
     /// The method that `path` calls.
-    pub(super) fn of(path: &str) -> &'static Self {
+    pub fn of(path: &str) -> &'static Self {
         METHODS.get(path).unwrap_or(&UNKNOWN)
     }
 
@@ -85,10 +123,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_methods_need_a_key_and_health_and_reflection_do_not() {
-        assert!(!Method::of("/herald.v1.MessagingService/SendMessage").is_open);
-        assert!(Method::of("/grpc.health.v1.Health/Check").is_open);
-        assert!(Method::of("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo").is_open);
+    fn our_methods_need_a_key_and_health_reflection_and_providers_reports_do_not() {
+        for (path, expected) in [
+            ("/herald.v1.ReportService/IngestDeliveryReports", OpensWith::ProviderKey),
+            ("/herald.v1.MessagingService/SendMessage", OpensWith::ApiKey),
+            ("/grpc.health.v1.Health/Check", OpensWith::Nothing),
+            ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", OpensWith::Nothing),
+        ] {
+            assert_eq!(Method::of(path).opens_with, expected, "{path}");
+        }
     }
 
     #[test]
@@ -98,6 +141,21 @@ mod tests {
         {
             assert_eq!(Method::of(path), &*UNKNOWN, "{path}");
         }
+    }
+
+    #[test]
+    fn a_list_is_a_field_that_repeats_messages() {
+        let files = FileDescriptorSet::decode(DESCRIPTORS).expect("descriptors").file;
+        for (name, expected) in [
+            ("ListMessagesResponse", true),
+            ("SendMessageRequest", false),
+            ("ListEventsRequest", false),
+            ("CreateClientRequest", false),
+            ("Absent", false),
+        ] {
+            assert_eq!(has_list(&files, &format!(".herald.v1.{name}")), expected, "{name}");
+        }
+        assert!(!Method::of("/herald.v1.MessagingService/SendMessage").takes_list);
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod authenticate;
 mod deadline;
 mod errors;
 mod methods;
+mod source;
+mod strangers;
 mod trace;
 
 use std::convert::Infallible;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
+use ipnet::IpNet;
 use tonic::body::Body;
 use tower::layer::util::{Identity, Stack};
 use tower::{Service, ServiceBuilder};
@@ -22,16 +25,21 @@ use authenticate::AuthenticateLayer;
 use deadline::DeadlineLayer;
 use errors::ErrorsLayer;
 use request_id::RequestIdLayer;
+use source::SourceLayer;
+use strangers::StrangersLayer;
 use trace::TraceLayer;
 
+pub use methods::{Method, OpensWith};
+
 /// The layers in front of the services.
-pub type Edge = Stack<
-    AuthenticateLayer,
-    Stack<DeadlineLayer, Stack<ErrorsLayer, Stack<TraceLayer, Stack<RequestIdLayer, Identity>>>>,
->;
+pub type Edge = Stack<AuthenticateLayer, Stack<StrangersLayer, Stack<SourceLayer, Told>>>;
+
+/// Those of them that tell what happens.
+type Told = Stack<DeadlineLayer, Stack<ErrorsLayer, Stack<TraceLayer, Stack<RequestIdLayer, Identity>>>>;
 
 /// From the outside in. Each stands at its height for a reason.
-pub fn stack(authenticator: Arc<Authenticator>) -> Edge {
+pub fn stack(authenticator: Arc<Authenticator>, trusted_proxies: &[IpNet]) -> Edge {
+    let strangers = authenticator.strangers().clone();
     ServiceBuilder::new()
         // Outermost: every line and every error below names the request, and every answer echoes it.
         .layer(RequestIdLayer)
@@ -41,6 +49,10 @@ pub fn stack(authenticator: Arc<Authenticator>) -> Edge {
         .layer(ErrorsLayer)
         // Above authentication: the wait for a key's first check is part of the call's time.
         .layer(DeadlineLayer)
+        // Above the two that limit by it.
+        .layer(SourceLayer::new(trusted_proxies))
+        // Above authentication: who shows no key is refused before any work is done for it.
+        .layer(StrangersLayer::new(strangers))
         // Innermost: only the handlers know what to do with a caller.
         .layer(AuthenticateLayer::new(authenticator))
         .into_inner()

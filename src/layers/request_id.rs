@@ -44,6 +44,11 @@ impl RequestId {
     pub(super) fn within<T>(&self, work: impl FnOnce() -> T) -> T {
         CURRENT.sync_scope(self.clone(), work)
     }
+
+    /// The same for work that goes on in a task of its own.
+    pub async fn during<F: Future>(self, work: F) -> F::Output {
+        CURRENT.scope(self, work).await
+    }
 }
 
 /// The call that this code runs for; `None` outside of calls and in tasks they spawned.

@@ -13,7 +13,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::methods::Method;
+use super::methods::{Method, OpensWith};
 use super::request_id::{self, RequestId};
 use super::{Answer, Inner, take};
 use crate::auth::Principal;
@@ -98,7 +98,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let Method { service, name, is_open, .. } = self.method;
+        let Method { service, name, opens_with, .. } = self.method;
         let (kind, elapsed, code) = (self.method.kind(), self.started_at.elapsed(), self.code);
         metrics::counter!("grpc_server_handled_total", "grpc_type" => kind, "grpc_service" => service.as_str(),
             "grpc_method" => name.as_str(), "grpc_code" => label(code))
@@ -124,8 +124,9 @@ impl Drop for Call {
                 )
             };
         }
-        // Probes come every few seconds for ever.
-        if *is_open { line!(debug) } else { line!(info) }
+        // Probes come every few seconds for ever, and strangers as often as they like: they are counted.
+        let is_stranger = caller.is_none() && matches!(self.code, Code::Unauthenticated | Code::ResourceExhausted);
+        if *opens_with == OpensWith::Nothing || is_stranger { line!(debug) } else { line!(info) }
     }
 }
 
