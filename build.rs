@@ -5,13 +5,23 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 /// Messages with a text, a phone number or a secret: `sdk/rust/src/proto/masked.rs` writes their Debug.
-const MASKED: [&str; 5] = [
+const MASKED: [&str; 12] = [
     ".herald.v1.CreateApiKeyResponse",
+    ".herald.v1.CreateProviderKeyResponse",
     ".herald.v1.DeliveryReport",
+    ".herald.v1.ListMessagesRequest",
     ".herald.v1.Message",
     ".herald.v1.Part",
+    ".herald.v1.PreviewMessageRequest",
+    ".herald.v1.PreviewMessageResponse",
+    ".herald.v1.QuoteLine",
+    ".herald.v1.QuoteRequest",
+    ".herald.v1.RotateApiKeyResponse",
     ".herald.v1.SendMessageRequest",
 ];
+
+/// The crate that has the types of `google.rpc`.
+const GOOGLE_RPC: (&str, &str) = (".google.rpc", "::tonic_types::pb");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -27,7 +37,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let descriptors =
         prost_types::FileDescriptorSet::decode(compiler.encode_file_descriptor_set().as_slice())?;
-    tonic_prost_build::configure().build_client(false).skip_debug(MASKED).compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .extern_path(GOOGLE_RPC.0, GOOGLE_RPC.1)
+        .skip_debug(MASKED)
+        .compile_fds(descriptors)?;
     Ok(())
 }
 

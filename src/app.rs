@@ -4,12 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::accept::Gate;
+use delivery::change::Mover;
+use delivery::health::Health;
 use delivery::port::{Bell, Store};
 use delivery::timing::Timing;
 use delivery::watch::Hub;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
+use crate::auth::usage::KeyUsage;
+use crate::grpc::places::StreamPlaces;
 use crate::token::Tokens;
 
 /// The use cases and settings of a running node.
@@ -17,9 +22,17 @@ pub struct App {
     pub store: Arc<dyn Store>,
     pub bell: Arc<dyn Bell>,
     pub gate: Gate,
+    pub mover: Mover,
+    /// The provider accounts of this node.
+    pub providers: Vec<ProviderAccount>,
+    /// Wakes whoever applies the reports in the inbox.
+    pub reports_arrived: Arc<Notify>,
     pub hub: Arc<Hub>,
     pub timing: Arc<Timing>,
     pub authenticator: Arc<Authenticator>,
+    /// Notes when keys were last used.
+    pub key_usage: Arc<KeyUsage>,
+    pub places: Arc<StreamPlaces>,
     /// Seals resume and page tokens; knows the log epoch.
     pub tokens: Tokens,
     /// `embedded` or `production`, as `GetAccount` tells it.
@@ -28,4 +41,14 @@ pub struct App {
     pub streams_end: CancellationToken,
     /// Silence on a stream after which a heartbeat is sent.
     pub heartbeat: Duration,
+}
+
+/// A provider account, for those who look at it.
+pub struct ProviderAccount {
+    pub name: String,
+    /// As in `simulator`.
+    pub kind: &'static str,
+    /// Submissions that may be in flight at once.
+    pub window: usize,
+    pub health: Arc<Health>,
 }

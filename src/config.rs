@@ -10,6 +10,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::listener::{Limits, TlsConfig};
+
 /// Variables with our prefix that are not settings of the server.
 const OTHER_VARIABLES: [&str; 5] = ["address", "api_key", "api_key_file", "client_id", "log"];
 
@@ -25,6 +27,8 @@ pub struct Config {
     pub store_url: String,
     /// The file with the 32-byte secret that fingerprints API keys, as 64 hex digits.
     pub pepper_file: PathBuf,
+    /// Where what retention removes is written first; absent = it is removed without an archive.
+    pub archive_dir: Option<PathBuf>,
     /// Connections to PostgreSQL.
     pub store_connections: u32,
     /// Retries and time limits run this much faster.
@@ -32,6 +36,11 @@ pub struct Config {
     /// Single time limits, which win over `time_scale`.
     pub timing: TimingConfig,
     pub simulator: SimulatorConfig,
+    pub limits: LimitsConfig,
+    /// What the API's port allows.
+    pub listener: Limits,
+    /// TLS on the API's port.
+    pub tls: TlsConfig,
     /// 8 or 16: the size of the concatenation reference of multi-part messages.
     pub reference_bits: u8,
     /// Silence on a stream after which a heartbeat is sent.
@@ -49,6 +58,7 @@ pub struct TimingConfig {
     pub offer_gap_ms: Option<u64>,
     pub unavailable_pause_ms: Option<u64>,
     pub reconcile_interval_ms: Option<u64>,
+    pub retention_interval_ms: Option<u64>,
     pub watch_poll_ms: Option<u64>,
 }
 
@@ -68,6 +78,33 @@ pub struct SimulatorConfig {
     pub window: usize,
     /// How long a submission waits for its answer.
     pub answer_timeout_ms: u64,
+}
+
+/// What one caller may take of the server.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Proxies whose `x-forwarded-for` is believed, as CIDR ranges (`["10.0.0.0/8"]`). All who come through a proxy that is
+    /// not in them are limited as one.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Calls a second that a source address (IPv6: a /64) may make to methods that need no key, such as health checks;
+    /// and, counted apart, calls without a key, with a wrong one, or with one that this node has not seen yet.
+    pub anonymous_per_second: u32,
+    /// How many of each it may make at once.
+    pub anonymous_burst: u32,
+    /// Streams that one API key may have open on this node.
+    pub streams_per_key: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            anonymous_per_second: 20,
+            anonymous_burst: 100,
+            streams_per_key: 100,
+        }
+    }
 }
 
 impl Default for SimulatorConfig {
@@ -90,10 +127,14 @@ impl Default for Config {
             metrics_listen: None,
             store_url: String::new(),
             pepper_file: PathBuf::from("herald.pepper"),
+            archive_dir: None,
             store_connections: 16,
             time_scale: 1.0,
             timing: TimingConfig::default(),
             simulator: SimulatorConfig::default(),
+            limits: LimitsConfig::default(),
+            listener: Limits::default(),
+            tls: TlsConfig::default(),
             reference_bits: 8,
             heartbeat_ms: 15_000,
             key_cost: 4,
@@ -147,6 +188,16 @@ impl Config {
         if self.heartbeat_ms == 0 || self.store_connections == 0 {
             bail!("heartbeat_ms and store_connections must not be 0");
         }
+        let limits = &self.limits;
+        let rates = [limits.anonymous_per_second, limits.anonymous_burst];
+        if !rates.iter().all(|rate| (1..=1_000_000).contains(rate)) {
+            bail!("limits.anonymous_per_second and limits.anonymous_burst must be from 1 to 1000000");
+        }
+        if limits.streams_per_key == 0 {
+            bail!("limits.streams_per_key must not be 0");
+        }
+        self.listener.check()?;
+        self.tls.check()?;
         let timing = self.timing();
         let answer_timeout = Duration::from_millis(self.simulator.answer_timeout_ms);
         if answer_timeout * 2 > timing.lease {
@@ -154,6 +205,12 @@ impl Config {
                 "simulator.answer_timeout_ms ({} ms) must be at most half the lease ({} ms), or claims expire before their outcome is written",
                 answer_timeout.as_millis(),
                 timing.lease.as_millis()
+            );
+        }
+        if timing.offer_gap > timing.offer_gap_max {
+            bail!(
+                "timing.offer_gap_ms must be at most {} ms, up to which the gap doubles",
+                timing.offer_gap_max.as_millis()
             );
         }
         self.store()?;
@@ -187,6 +244,7 @@ impl Config {
         set(&mut timing.offer_gap, self.timing.offer_gap_ms);
         set(&mut timing.unavailable_pause, self.timing.unavailable_pause_ms);
         set(&mut timing.reconcile_interval, self.timing.reconcile_interval_ms);
+        set(&mut timing.retention_interval, self.timing.retention_interval_ms);
         set(&mut timing.watch_poll, self.timing.watch_poll_ms);
         timing
     }

@@ -5,14 +5,17 @@
 #![allow(unreachable_pub)]
 
 mod app;
+mod archive;
 mod auth;
 mod cli;
 mod config;
 mod grpc;
 mod layers;
+mod listener;
 mod metrics;
 mod node;
 mod proto;
+mod proto_json;
 mod secrets;
 mod status;
 mod token;

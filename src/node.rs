@@ -10,8 +10,10 @@ use delivery::accept::gate::read_rates;
 use delivery::accept::{Acceptor, Gate, Ports};
 use delivery::change::Mover;
 use delivery::dispatch::Dispatcher;
+use delivery::lane::Lanes;
 use delivery::port::{Bell, Limiter, Queue, Store};
 use delivery::watch::Hub;
+use delivery::retention::{self, Archive};
 use delivery::{inbox, reconcile, sweep};
 use memory::{MemoryBell, MemoryLimiter, MemoryQueue};
 use message::parts::ReferenceBits;
@@ -22,20 +24,21 @@ use routing::route::{ProviderEntry, ProviderKind};
 use store_postgres::PostgresStore;
 use store_sqlite::SqliteStore;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
+use tower::ServiceBuilder;
 
-use crate::app::App;
-use crate::auth::Authenticator;
+use crate::app::{App, ProviderAccount};
+use crate::archive::FileArchive;
+use crate::auth::{Authenticator, Strangers};
 use crate::config::{Config, StoreKind};
+use crate::grpc::places::StreamPlaces;
 use crate::token::Tokens;
-use crate::{grpc, layers, metrics, secrets};
+use crate::{grpc, layers, listener, metrics, secrets};
 
-/// The name of the one provider, and of its lane.
-const LANE: &str = "simulator";
+/// The name of the one provider.
+const PROVIDER: &str = "simulator";
 /// Ids that the in-process queue holds.
 const QUEUE_CAPACITY: usize = 1_000_000;
 /// How long unary calls, then workers, may take to end.
@@ -85,11 +88,11 @@ async fn open_provider(config: &Config) -> anyhow::Result<Arc<dyn Provider>> {
         Some(address) => Arc::new(RemoteSimulator::new(provider_simulator::RemoteConfig {
             window: simulator.window,
             answer_timeout: Duration::from_millis(simulator.answer_timeout_ms),
-            ..provider_simulator::RemoteConfig::new(LANE, address.to_string())
+            ..provider_simulator::RemoteConfig::new(PROVIDER, address.to_string())
         })),
         None => Arc::new(
             Simulator::open(provider_simulator::Config {
-                name: LANE.to_owned(),
+                name: PROVIDER.to_owned(),
                 seed: simulator.seed,
                 time_scale: simulator.time_scale,
                 journal: simulator.journal.clone().map(unsynced),
@@ -122,21 +125,23 @@ impl Node {
             queue: queue.clone(),
             bell: bell.clone(),
             timing: timing.clone(),
-            lane: LANE.into(),
+            lanes: Lanes::of(provider.name()),
             provider: provider.name().into(),
         };
         let (api_stop, work_stop) = (CancellationToken::new(), CancellationToken::new());
-        let app = app(config, &mover, limiter, pepper, mode, &work_stop).await?;
+        let app = app(config, &mover, provider.as_ref(), limiter, pepper, mode, &work_stop).await?;
 
         let mut work = JoinSet::new();
-        spawn_work(&mut work, &mover, provider, &app, &work_stop);
+        let archive = config.archive_dir.as_deref().map(|folder| FileArchive::open(folder, store.clone()));
+        let archive = archive.transpose()?.map(|archive| Arc::new(archive) as Arc<dyn Archive>);
+        spawn_work(&mut work, &mover, provider, &app, archive, &work_stop);
 
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
         let mut api = JoinSet::new();
-        serve_api(&mut api, listener, &app, &api_stop);
+        serve_api(&mut api, listener, config, &app, &api_stop)?;
         let metrics_address = match config.metrics_listen {
             Some(listen) => Some(metrics::serve(&mut api, listen, &api_stop).await?),
             None => None,
@@ -169,6 +174,7 @@ impl Node {
 async fn app(
     config: &Config,
     mover: &Mover,
+    provider: &dyn Provider,
     limiter: Arc<dyn Limiter>,
     pepper: [u8; 32],
     mode: &'static str,
@@ -184,7 +190,7 @@ async fn app(
         queue: mover.queue.clone(),
         bell: mover.bell.clone(),
         timing: mover.timing.clone(),
-        lane: mover.lane.clone(),
+        lanes: mover.lanes.clone(),
     };
     // SQLite has one writer; PostgreSQL gains from a second transaction while the first commits.
     let writers = if matches!(config.store()?, StoreKind::Sqlite(_)) { 1 } else { 2 };
@@ -193,12 +199,24 @@ async fn app(
     let providers = vec![ProviderEntry::new(mover.provider.as_ref(), ProviderKind::Simulator)];
     let bits = if config.reference_bits == 16 { ReferenceBits::Sixteen } else { ReferenceBits::Eight };
     let gate = Gate::new(store.clone(), limiter, acceptor, rates, providers, bits);
+    let limits = &config.limits;
+    let strangers = Arc::new(Strangers::new(limits.anonymous_per_second, limits.anonymous_burst));
     Ok(Arc::new(App {
         bell: mover.bell.clone(),
         gate,
+        mover: mover.clone(),
+        providers: vec![ProviderAccount {
+            name: provider.name().to_owned(),
+            kind: "simulator",
+            window: provider.window(),
+            health: Arc::default(),
+        }],
+        reports_arrived: Arc::default(),
         hub: Hub::new(store.clone()),
         timing: mover.timing.clone(),
-        authenticator: Arc::new(Authenticator::new(store.clone(), pepper, config.key_cost)),
+        authenticator: Arc::new(Authenticator::new(store.clone(), pepper, config.key_cost, strangers)),
+        key_usage: Arc::default(),
+        places: StreamPlaces::new(limits.streams_per_key),
         tokens,
         mode,
         streams_end: CancellationToken::new(),
@@ -212,22 +230,27 @@ fn spawn_work(
     mover: &Mover,
     provider: Arc<dyn Provider>,
     app: &Arc<App>,
+    archive: Option<Arc<dyn Archive>>,
     stop: &CancellationToken,
 ) {
-    let arrived = Arc::new(Notify::new());
+    let arrived = app.reports_arrived.clone();
     let mut spawn = |name: &'static str, part: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         work.spawn(async move {
             part.await;
             (name, Ok(()))
         });
     };
-    let dispatcher = Dispatcher::new(mover.clone(), provider.clone(), arrived.clone());
+    let health = app.providers.first().map(|account| account.health.clone()).unwrap_or_default();
+    let dispatcher = Dispatcher::new(mover.clone(), provider.clone(), health, arrived.clone());
     spawn("dispatcher", Box::pin(dispatcher.run(stop.clone())));
     spawn("inbox", Box::pin(inbox::receive(mover.clone(), provider, arrived.clone(), stop.clone())));
     spawn("reports", Box::pin(inbox::apply(mover.clone(), arrived.clone(), stop.clone())));
     spawn("sweeper", Box::pin(sweep::run(mover.clone(), arrived, stop.clone())));
     spawn("hub", Box::pin(app.hub.clone().run(mover.bell.clone(), mover.timing.clone(), stop.clone())));
     spawn("reconciler", Box::pin(reconcile::run(mover.store.clone(), mover.timing.clone(), stop.clone())));
+    let kept = retention::run(mover.store.clone(), archive, mover.timing.clone(), stop.clone());
+    spawn("retention", Box::pin(kept));
+    spawn("key usage", Box::pin(app.key_usage.clone().run(mover.store.clone(), stop.clone())));
     spawn("rates", Box::pin(refresh_rates(app.clone(), stop.clone())));
     spawn("backlog", Box::pin(offer_backlog(mover.clone(), stop.clone())));
 }
@@ -255,26 +278,29 @@ async fn refresh_rates(app: Arc<App>, stop: CancellationToken) {
 fn serve_api(
     api: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
     listener: TcpListener,
+    config: &Config,
     app: &Arc<App>,
     stop: &CancellationToken,
-) {
+) -> anyhow::Result<()> {
     let (health, routes) = grpc::routes(app.clone());
-    let server = tonic::transport::Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .layer(layers::stack(app.authenticator.clone()))
-        .add_routes(routes);
-    let stopped = stop.clone().cancelled_owned();
+    let edge = layers::stack(app.authenticator.clone(), &config.limits.trusted_proxies);
+    let service = ServiceBuilder::new().layer(edge).service(routes.prepare());
+    let options = listener::Options {
+        limits: config.listener.clone(),
+        trusted_proxies: config.limits.trusted_proxies.clone(),
+        tls: config.tls.acceptor()?,
+    };
+    let served = listener::serve(listener, service, options, stop.clone());
     api.spawn(async move {
-        let served = server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped).await;
-        ("API", served.map_err(anyhow::Error::from))
+        served.await;
+        ("API", Ok(()))
     });
     let app = app.clone();
     api.spawn(async move {
         tell_health(&app, &health).await;
         ("health", Ok(()))
     });
+    Ok(())
 }
 
 /// Keeps the answers to health checks true, and ends with NOT_SERVING when the server stops.

@@ -6,13 +6,17 @@ use std::error::Error;
 use std::fmt::Display;
 use std::time::Duration;
 
+use delivery::accept::quote::LineError;
 use delivery::accept::{AcceptError, FieldViolation, ViolationKind};
+use delivery::cancel::CancelError;
+use delivery::credit::CreditError;
 use delivery::port::StoreError;
-use delivery::top_up::TopUpError;
+use delivery::statement::StatementError;
 use delivery::watch::WatchError;
 use ledger::LedgerError;
+use prost::Message;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic_types::{ErrorDetails, StatusExt, pb};
 
 use crate::auth::AuthError;
 use crate::layers::request_id::{self, RequestId};
@@ -47,14 +51,18 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::ResumeTokenInvalid
         | R::IdempotencyKeyRequired => Code::InvalidArgument,
         R::ResumeTokenExpired => Code::OutOfRange,
-        R::InsufficientCredit | R::NoRoute | R::NoRate | R::CurrencyMismatch | R::RecipientOptedOut => {
-            Code::FailedPrecondition
-        }
+        R::InsufficientCredit
+        | R::NoRoute
+        | R::NoRate
+        | R::MessageNotCancelable
+        | R::DuplicateRiskNotAccepted
+        | R::CurrencyMismatch
+        | R::RecipientOptedOut => Code::FailedPrecondition,
         R::ApiKeyMissing | R::ApiKeyInvalid => Code::Unauthenticated,
         R::ScopeMissing | R::ClientSuspended | R::ActingNotAllowed => Code::PermissionDenied,
         R::ResourceNotFound => Code::NotFound,
         R::IdempotencyKeyReused => Code::AlreadyExists,
-        R::RateLimited | R::Overloaded | R::RequestTooLarge => Code::ResourceExhausted,
+        R::RateLimited | R::Overloaded | R::TooManyStreams | R::RequestTooLarge => Code::ResourceExhausted,
         R::ShuttingDown | R::DependencyUnavailable | R::OutcomeUncertain => Code::Unavailable,
         R::DeadlineExceeded => Code::DeadlineExceeded,
         R::Unimplemented => Code::Unimplemented,
@@ -66,6 +74,34 @@ pub fn code_of(reason: ErrorReason) -> Code {
 pub fn reason_name(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+/// The error as one item of an answer tells it: with the details that a call of its own would have. `request_id` is that
+/// of the call which answers.
+pub fn rpc_status(error: &Status, request_id: Option<&RequestId>) -> pb::Status {
+    let mut details = error.get_error_details();
+    if let Some(request_id) = request_id {
+        name_call(&mut details, request_id);
+    }
+    let (code, message) = (error.code(), error.message());
+    let whole = Status::with_error_details(code, message, details);
+    pb::Status::decode(whole.details()).unwrap_or_else(|_| pb::Status {
+        code: i32::from(code),
+        message: message.to_owned(),
+        details: Vec::new(),
+    })
+}
+
+/// Names the call, for which the server's log has the cause.
+pub fn name_call(details: &mut ErrorDetails, request_id: &RequestId) {
+    details.set_request_info(request_id.as_str(), "");
+    if let Some(info) = details.error_info()
+        && info.reason == reason_name(ErrorReason::Internal)
+    {
+        let mut metadata = info.metadata.clone();
+        metadata.insert("request_id".to_owned(), request_id.as_str().to_owned());
+        details.set_error_info(reason_name(ErrorReason::Internal), DOMAIN, metadata);
+    }
 }
 
 impl Refusal {
@@ -124,15 +160,14 @@ pub fn invalid_field(field: &str, problem: impl Display) -> Status {
 }
 
 /// Every field that is out of its limits, with what is wrong with it.
-pub fn invalid_fields(faults: &[(&str, String)]) -> Status {
+pub fn invalid_fields<F: AsRef<str>>(faults: &[(F, String)]) -> Status {
     with_violations(ErrorReason::InvalidField, faults).into_status()
 }
 
-fn with_violations(reason: ErrorReason, faults: &[(&str, String)]) -> Refusal {
-    let message =
-        faults.iter().map(|(field, problem)| format!("{field} {problem}")).collect::<Vec<_>>().join("; ");
-    let refusal = Refusal::new(reason, message);
-    faults.iter().fold(refusal, |refusal, (field, problem)| refusal.violation(field, problem))
+fn with_violations<F: AsRef<str>>(reason: ErrorReason, faults: &[(F, String)]) -> Refusal {
+    let told = faults.iter().map(|(field, problem)| format!("{} {problem}", field.as_ref()));
+    let refusal = Refusal::new(reason, told.collect::<Vec<_>>().join("; "));
+    faults.iter().fold(refusal, |refusal, (field, problem)| refusal.violation(field.as_ref(), problem))
 }
 
 /// Absent and foreign answer the same.
@@ -166,7 +201,7 @@ pub fn watch_error(error: WatchError, oldest: impl FnOnce(i64) -> String) -> Sta
 }
 
 pub fn idempotency_key_required() -> Status {
-    let problem = "is required: the call moves money".to_owned();
+    let problem = "is required here".to_owned();
     with_violations(ErrorReason::IdempotencyKeyRequired, &[("idempotency_key", problem)]).into_status()
 }
 
@@ -187,6 +222,7 @@ pub fn auth_error(error: AuthError) -> Status {
                 "must name the client that the operator's key acts for",
             );
         }
+        AuthError::RateLimited { retry_after } => return strangers_limited(retry_after),
         AuthError::Overloaded => return overloaded(COME_BACK),
         AuthError::Store(error) => return store_error(error),
     };
@@ -202,6 +238,24 @@ impl From<AuthError> for Status {
 pub fn overloaded(retry_after: Duration) -> Status {
     Refusal::new(ErrorReason::Overloaded, "too much is waiting; come back later")
         .retry_after(retry_after)
+        .into_status()
+}
+
+/// An address has made too many calls without a valid key.
+pub fn strangers_limited(retry_after: Duration) -> Status {
+    let problem = "too many calls without a valid API key from this address";
+    Refusal::new(ErrorReason::RateLimited, problem)
+        .retry_after(retry_after)
+        .quota("address", problem.to_owned())
+        .into_status()
+}
+
+/// The key has `max` streams open.
+pub fn too_many_streams(max: usize) -> Status {
+    let problem = format!("an API key may have {max} open streams");
+    Refusal::new(ErrorReason::TooManyStreams, problem.clone())
+        .retry_after(COME_BACK)
+        .quota("api_key", problem)
         .into_status()
 }
 
@@ -281,19 +335,19 @@ pub fn accept_error(error: AcceptError) -> Status {
             Refusal::new(ErrorReason::RecipientOptedOut, "the recipient has opted out").into_status()
         }
         AcceptError::InsufficientCredit { need_micros, available_micros, currency } => {
-            let message =
-                format!("needs {need_micros} micros of {currency}, {available_micros} are available");
-            Refusal::new(ErrorReason::InsufficientCredit, message)
-                .with("need_micros", need_micros)
-                .with("available_micros", available_micros)
-                .with("currency", currency)
-                .into_status()
+            insufficient_credit(need_micros, available_micros, &currency)
         }
         AcceptError::ClientSuspended => {
             Refusal::new(ErrorReason::ClientSuspended, "the client is suspended and may not send")
                 .into_status()
         }
         AcceptError::NoSuchClient => not_found("Client", ""),
+        AcceptError::NoSuchDeadLetter => not_found("DeadLetter", ""),
+        AcceptError::DuplicateRisk => {
+            let message =
+                "an attempt of the dead letter has an unknown outcome: the recipient may get it twice";
+            Refusal::new(ErrorReason::DuplicateRiskNotAccepted, message).into_status()
+        }
         AcceptError::KeyReused { first_message } => {
             let refusal = key_reused();
             match first_message {
@@ -318,6 +372,20 @@ pub fn accept_error(error: AcceptError) -> Status {
         }
         AcceptError::Store(error) => store_error(error),
     }
+}
+
+fn insufficient_credit(need_micros: i64, available_micros: i64, currency: &str) -> Status {
+    let message = format!("needs {need_micros} micros of {currency}, {available_micros} are available");
+    Refusal::new(ErrorReason::InsufficientCredit, message)
+        .with("need_micros", need_micros)
+        .with("available_micros", available_micros)
+        .with("currency", currency)
+        .into_status()
+}
+
+/// The key made something else.
+pub fn idempotency_key_reused() -> Status {
+    key_reused().into_status()
 }
 
 fn key_reused() -> Refusal {
@@ -359,21 +427,52 @@ fn reason_of(kind: &ViolationKind) -> ErrorReason {
     }
 }
 
-pub fn top_up_error(error: TopUpError, client_id: &str) -> Status {
+pub fn cancel_error(error: CancelError, message_id: &str) -> Status {
     match error {
-        TopUpError::NoSuchClient => not_found("Client", client_id),
-        TopUpError::CurrencyMismatch(currency) => {
+        CancelError::NoSuchMessage => not_found("Message", message_id),
+        CancelError::NotCancelable(status) => {
+            let told = format!("a message that is {status} cannot be canceled");
+            Refusal::new(ErrorReason::MessageNotCancelable, told).with("status", status).into_status()
+        }
+        CancelError::Store(error) => store_error(error),
+    }
+}
+
+/// Why one line of a quote has no price.
+pub fn line_error(error: LineError) -> Status {
+    match error {
+        LineError::Recipient(error) => {
+            with_violations(ErrorReason::RecipientInvalid, &[("to", error.to_string())]).into_status()
+        }
+        LineError::Refused(error) => accept_error(error),
+    }
+}
+
+pub fn statement_error(error: StatementError) -> Status {
+    match error {
+        StatementError::AgedOut => invalid_field("start_time", "is before the oldest event that is kept"),
+        StatementError::Store(error) => store_error(error),
+    }
+}
+
+/// `amount` is the field that says how much.
+pub fn credit_error(error: CreditError, client_id: &str, amount: &str) -> Status {
+    match error {
+        CreditError::NoSuchClient => not_found("Client", client_id),
+        CreditError::CurrencyMismatch(currency) => {
             Refusal::new(ErrorReason::CurrencyMismatch, format!("the client's currency is {currency}"))
                 .with("currency", currency)
                 .into_status()
         }
-        TopUpError::KeyReused => key_reused().into_status(),
-        TopUpError::Ledger(LedgerError::Overflow) => {
-            invalid_field("amount_micros", "would overflow the balance")
-        }
-        TopUpError::Ledger(LedgerError::NotPositive(_)) => invalid_field("amount_micros", "must be above 0"),
-        TopUpError::Ledger(error) => internal(&error),
-        TopUpError::Store(error) => store_error(error),
+        CreditError::KeyReused => key_reused().into_status(),
+        CreditError::Ledger { currency, source } => match source {
+            LedgerError::InsufficientCredit { need, have } => insufficient_credit(need, have, &currency),
+            LedgerError::Overflow => invalid_field(amount, "would overflow the balance"),
+            LedgerError::NotPositive(_) => invalid_field(amount, "must be above 0"),
+            LedgerError::Zero => invalid_field(amount, "must not be 0"),
+            LedgerError::HeldTooLittle { .. } => internal(&source),
+        },
+        CreditError::Store(error) => store_error(error),
     }
 }
 
@@ -429,6 +528,29 @@ mod tests {
         assert_eq!(fields, ["to", "text"]);
         let alone = invalid(vec![violation("to", ViolationKind::Recipient)]);
         assert_eq!(alone.get_error_details().error_info().expect("one").reason, "RECIPIENT_INVALID");
+    }
+
+    #[test]
+    fn an_error_of_an_item_tells_what_the_call_would_have_told() {
+        let error = overloaded(Duration::from_secs(1));
+        let told = rpc_status(&error, None);
+        assert_eq!((told.code, told.message.as_str()), (8, error.message()));
+        let read = Status::with_details(error.code(), told.message.clone(), told.encode_to_vec().into());
+        let details = read.get_error_details();
+        assert_eq!(details.error_info().expect("one").reason, "OVERLOADED");
+        assert!(details.retry_info().is_some());
+        let bare = rpc_status(&Status::internal("bare"), None);
+        assert_eq!((bare.code, bare.details.len()), (13, 0));
+    }
+
+    #[test]
+    fn an_adjustment_below_zero_says_what_there_is() {
+        let source = LedgerError::InsufficientCredit { need: 5, have: 3 };
+        let status = credit_error(CreditError::Ledger { currency: "EUR".into(), source }, "", "delta_micros");
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        let details = status.get_error_details();
+        let info = details.error_info().expect("one");
+        assert_eq!((info.metadata["need_micros"].as_str(), info.metadata["currency"].as_str()), ("5", "EUR"));
     }
 
     #[test]

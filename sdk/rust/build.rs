@@ -5,13 +5,23 @@ use std::path::{Path, PathBuf};
 const PROTO: &str = "../../proto";
 
 /// Messages with a text, a phone number or a secret: `src/proto/masked.rs` writes their Debug.
-const MASKED: [&str; 5] = [
+const MASKED: [&str; 12] = [
     ".herald.v1.CreateApiKeyResponse",
+    ".herald.v1.CreateProviderKeyResponse",
     ".herald.v1.DeliveryReport",
+    ".herald.v1.ListMessagesRequest",
     ".herald.v1.Message",
     ".herald.v1.Part",
+    ".herald.v1.PreviewMessageRequest",
+    ".herald.v1.PreviewMessageResponse",
+    ".herald.v1.QuoteLine",
+    ".herald.v1.QuoteRequest",
+    ".herald.v1.RotateApiKeyResponse",
     ".herald.v1.SendMessageRequest",
 ];
+
+/// The crate that has the types of `google.rpc`.
+const GOOGLE_RPC: (&str, &str) = (".google.rpc", "::tonic_types::pb");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed={PROTO}");
@@ -19,7 +29,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files(proto_files(&Path::new(PROTO).join("herald/v1"))?)?;
     let descriptors = compiler.file_descriptor_set();
-    tonic_prost_build::configure().build_server(false).skip_debug(MASKED).compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .build_server(false)
+        .extern_path(GOOGLE_RPC.0, GOOGLE_RPC.1)
+        .skip_debug(MASKED)
+        .compile_fds(descriptors)?;
     Ok(())
 }
 

@@ -1,9 +1,10 @@
-//! Who calls, and for which client. What an operator's key does is written to the audit log.
+//! Who calls, and for which client. A call that an operator's key makes for a client is written to the audit trail.
 
 use delivery::model::Scope;
 use message::id::ClientId;
 use tonic::{Request, Status};
 
+use super::trail::{self, Deed};
 use crate::app::App;
 use crate::auth::{AuthError, Principal};
 use crate::status;
@@ -16,45 +17,48 @@ pub struct Caller {
     pub client: ClientId,
 }
 
-/// The verified principal. Only a request that went around the `authenticate` layer has none.
-pub fn principal<T>(request: &Request<T>) -> Result<Principal, Status> {
-    request.extensions().get::<Principal>().cloned().ok_or_else(|| AuthError::Missing.into())
+/// The verified principal, whose key is in use. Only a request that went around the `authenticate` layer has none.
+pub fn principal<T>(app: &App, request: &Request<T>) -> Result<Principal, Status> {
+    let principal: &Principal = request.extensions().get().ok_or(AuthError::Missing)?;
+    app.key_usage.note(&principal.key_id);
+    Ok(principal.clone())
 }
 
-/// The caller of a client's method. A client's own key proves that its client exists; the one that an operator
-/// names is looked up.
+/// The caller of a client's method, as in `MessagingService.SendMessage`. A client's own key proves that its client
+/// exists; the one that an operator names is looked up, and the call is written to the audit trail before it does
+/// anything.
 pub async fn client<T>(
     app: &App,
     request: &Request<T>,
     scope: Scope,
     method: &'static str,
 ) -> Result<Caller, Status> {
-    let principal = principal(request)?;
+    let principal = principal(app, request)?;
     principal.require(scope)?;
     let client = principal.client().ok_or(AuthError::ClientNotNamed)?;
     if principal.owner.is_none() {
-        if app.store.client(client).await.map_err(status::store_error)?.is_none() {
-            return Err(status::not_found("Client", &client.to_string()));
-        }
-        audit(&principal, Some(client), method);
+        record_acting(app, &principal, client, method).await?;
     }
     Ok(Caller { principal, client })
 }
 
-/// The caller of an operators' method.
-pub fn operator<T>(request: &Request<T>) -> Result<Principal, Status> {
-    let principal = principal(request)?;
-    principal.require(Scope::Admin)?;
-    Ok(principal)
+/// The operator acts for the client, which must exist.
+pub async fn record_acting(
+    app: &App,
+    operator: &Principal,
+    client: ClientId,
+    method: &'static str,
+) -> Result<(), Status> {
+    if app.store.client(client).await.map_err(status::store_error)?.is_none() {
+        return Err(status::not_found("Client", &client.to_string()));
+    }
+    let entry = trail::entry(app, operator, Deed::new(method, Some(client))).await?;
+    app.store.record(&entry).await.map_err(status::store_error)
 }
 
-/// One line for each use of an operator's key: which key, for or on which client, and what.
-pub fn audit(operator: &Principal, client: Option<ClientId>, method: &'static str) {
-    let key = &operator.key_id;
-    let client = client.map(tracing::field::display);
-    tracing::info!(
-        target: "herald::audit",
-        key_id = %key, client_id = client, method,
-        "operator's key {key} called {method}"
-    );
+/// The caller of an operators' method.
+pub fn operator<T>(app: &App, request: &Request<T>) -> Result<Principal, Status> {
+    let principal = principal(app, request)?;
+    principal.require(Scope::Admin)?;
+    Ok(principal)
 }

@@ -32,7 +32,7 @@ impl EventService for Events {
         &self,
         request: Request<v1::SubscribeEventsRequest>,
     ) -> Result<Response<Self::SubscribeEventsStream>, Status> {
-        let caller = caller::client(&self.app, &request, Scope::Read, "SubscribeEvents").await?;
+        let caller = caller::client(&self.app, &request, Scope::Read, "EventService.SubscribeEvents").await?;
         let asked = request.into_inner();
         let (client, _) = find_client(&self.app, caller.client).await?;
         let filter = filter::Events::read(&asked.types, client.currency)?;
@@ -45,7 +45,7 @@ impl EventService for Events {
         &self,
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
-        let caller = caller::client(&self.app, &request, Scope::Read, "ListEvents").await?;
+        let caller = caller::client(&self.app, &request, Scope::Read, "EventService.ListEvents").await?;
         let asked = request.into_inner();
         let mut faults = Faults::default();
         let size = page::size(&mut faults, asked.page_size);

@@ -1,5 +1,6 @@
 //! What of a client's event log a caller wants to hear: the filters of subscriptions and lists.
 
+use delivery::accept::prepare::{REFERENCE_MAX, is_printable};
 use message::event::{DeliveryReport, Event, EventType};
 use message::id::MessageId;
 use message::status::Status;
@@ -11,7 +12,7 @@ use super::faults::Faults;
 use crate::proto::v1;
 
 /// Most statuses, types and messages of one filter.
-const STATUSES_MAX: usize = 16;
+pub const STATUSES_MAX: usize = 16;
 const TYPES_MAX: usize = 16;
 const MESSAGES_MAX: usize = 100;
 
@@ -50,6 +51,12 @@ enum Pattern {
     Kind(&'static str),
 }
 
+/// A reference to look for must be one that a message can have.
+pub fn check_reference(faults: &mut Faults, reference: &str) {
+    let is_one = reference.chars().count() <= REFERENCE_MAX && is_printable(reference);
+    faults.check("reference", is_one, "must be at most 128 characters without control characters");
+}
+
 impl Reports {
     pub fn read(
         faults: &mut Faults,
@@ -60,6 +67,7 @@ impl Reports {
     ) -> Self {
         faults.check("statuses", statuses.len() <= STATUSES_MAX, "must have at most 16 entries");
         faults.check("message_ids", messages.len() <= MESSAGES_MAX, "must have at most 100 entries");
+        check_reference(faults, &reference);
         let statuses = statuses.iter().take(STATUSES_MAX);
         let statuses = statuses.filter_map(|number| read_status(faults, "statuses", *number)).collect();
         let messages = messages.iter().take(MESSAGES_MAX);

@@ -1,23 +1,29 @@
 //! `MessagingService`: sends, and what became of them.
 
+mod batch;
+mod list;
+mod reports;
+mod volume;
+
 use std::sync::Arc;
 
-use delivery::model::{Message, Scope};
-use message::id::MessageId;
-use tonic::{Request, Response, Status};
+use delivery::cancel;
+use delivery::model::{Message, MessageKey, Scope};
+use message::id::{ClientId, MessageId};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::entropy;
-use super::convert::message::{brief, read_send, whole, with_parts};
-use super::faults::{Faults, read_id};
-use super::filter::{Filter, Reports};
-use super::stream::{self, FrameStream, Frames};
-use super::{caller, log, page, replayed};
+use super::convert::message::{whole, with_parts};
+use super::convert::send::{preview, read_preview, read_send};
+use super::faults::read_id;
+use super::stream::FrameStream;
+use super::{caller, replayed};
 use crate::app::App;
 use crate::proto::v1;
 use crate::proto::v1::messaging_service_server::MessagingService;
-use crate::proto::v1::subscribe_delivery_reports_response::Frame;
 use crate::status;
-use crate::token::PageOf;
+
+pub use list::check_range;
 
 pub struct Messaging {
     app: Arc<App>,
@@ -27,6 +33,13 @@ impl Messaging {
     pub fn new(app: Arc<App>) -> Self {
         Self { app }
     }
+
+    /// The message with its parts and history.
+    async fn told(&self, client: ClientId, message: &Message) -> Result<v1::Message, Status> {
+        let history = self.app.store.history(client, message.record.key.id).await;
+        let history = history.map_err(status::store_error)?;
+        whole(message, &history).map_err(|error| status::internal(&error))
+    }
 }
 
 #[tonic::async_trait]
@@ -35,26 +48,44 @@ impl MessagingService for Messaging {
         &self,
         request: Request<v1::SendMessageRequest>,
     ) -> Result<Response<v1::SendMessageResponse>, Status> {
-        let caller = caller::client(&self.app, &request, Scope::Send, "SendMessage").await?;
-        let send = read_send(request.into_inner())?;
-        let accepted = self.app.gate.send(caller.client, send, entropy()).await;
+        let caller = caller::client(&self.app, &request, Scope::Send, "MessagingService.SendMessage").await?;
+        let send = read_send(request.into_inner());
+        let accepted = self.app.gate.send(caller.client, &send, entropy()).await;
         let receipt = accepted.map_err(status::accept_error)?;
         let message = with_parts(&receipt.message).map_err(|error| status::internal(&error))?;
         let replay = receipt.is_replay;
         Ok(replayed(v1::SendMessageResponse { message: Some(message), replayed: replay }, replay))
     }
 
+    async fn send_messages(
+        &self,
+        request: Request<v1::SendMessagesRequest>,
+    ) -> Result<Response<v1::SendMessagesResponse>, Status> {
+        let caller =
+            caller::client(&self.app, &request, Scope::Send, "MessagingService.SendMessages").await?;
+        Ok(Response::new(batch::send(&self.app, caller.client, request.into_inner()).await?))
+    }
+
+    type StreamMessagesStream = volume::Acks;
+
+    async fn stream_messages(
+        &self,
+        request: Request<Streaming<v1::StreamMessagesRequest>>,
+    ) -> Result<Response<Self::StreamMessagesStream>, Status> {
+        let caller =
+            caller::client(&self.app, &request, Scope::Send, "MessagingService.StreamMessages").await?;
+        volume::open(self.app.clone(), caller, request.into_inner()).map(Response::new)
+    }
+
     async fn get_message(
         &self,
         request: Request<v1::GetMessageRequest>,
     ) -> Result<Response<v1::GetMessageResponse>, Status> {
-        let caller = caller::client(&self.app, &request, Scope::Read, "GetMessage").await?;
+        let caller = caller::client(&self.app, &request, Scope::Read, "MessagingService.GetMessage").await?;
         let id: MessageId = read_id("message_id", &request.get_ref().message_id)?;
-        let store = &self.app.store;
-        let found = store.message(caller.client, id).await.map_err(status::store_error)?;
+        let found = self.app.store.message(caller.client, id).await.map_err(status::store_error)?;
         let found = found.ok_or_else(|| status::not_found("Message", &id.to_string()))?;
-        let history = store.history(caller.client, id).await.map_err(status::store_error)?;
-        let message = whole(&found, &history).map_err(|error| status::internal(&error))?;
+        let message = self.told(caller.client, &found).await?;
         Ok(Response::new(v1::GetMessageResponse { message: Some(message) }))
     }
 
@@ -62,20 +93,33 @@ impl MessagingService for Messaging {
         &self,
         request: Request<v1::ListMessagesRequest>,
     ) -> Result<Response<v1::ListMessagesResponse>, Status> {
-        let caller = caller::client(&self.app, &request, Scope::Read, "ListMessages").await?;
-        let asked = request.into_inner();
-        let mut faults = Faults::default();
-        let size = page::size(&mut faults, asked.page_size);
-        faults.into_result()?;
-        let (list, tokens) = (PageOf::new("messages", &[]), &self.app.tokens);
-        let before = page::cursor(tokens, caller.client, &list, &asked.page_token)?;
-        let before = before.map(|id| MessageId::from_uuid(uuid::Uuid::from_bytes(id)));
-        let read = self.app.store.messages(caller.client, before, page::read_limit(size)).await;
-        let mut messages = read.map_err(status::store_error)?;
-        let cursor = |last: &Message| last.record.key.id.as_uuid().as_bytes().to_vec();
-        let next_page_token = page::cut(tokens, caller.client, &list, &mut messages, size, cursor);
-        let messages = messages.iter().map(brief).collect();
-        Ok(Response::new(v1::ListMessagesResponse { messages, next_page_token }))
+        let caller =
+            caller::client(&self.app, &request, Scope::Read, "MessagingService.ListMessages").await?;
+        Ok(Response::new(list::page(&self.app, caller.client, request.into_inner()).await?))
+    }
+
+    async fn cancel_message(
+        &self,
+        request: Request<v1::CancelMessageRequest>,
+    ) -> Result<Response<v1::CancelMessageResponse>, Status> {
+        let caller =
+            caller::client(&self.app, &request, Scope::Send, "MessagingService.CancelMessage").await?;
+        let id: MessageId = read_id("message_id", &request.get_ref().message_id)?;
+        let canceled = cancel::cancel(&self.app.mover, MessageKey { client: caller.client, id }).await;
+        let canceled = canceled.map_err(|error| status::cancel_error(error, &id.to_string()))?;
+        let message = self.told(caller.client, &canceled).await?;
+        Ok(Response::new(v1::CancelMessageResponse { message: Some(message) }))
+    }
+
+    async fn preview_message(
+        &self,
+        request: Request<v1::PreviewMessageRequest>,
+    ) -> Result<Response<v1::PreviewMessageResponse>, Status> {
+        let caller =
+            caller::client(&self.app, &request, Scope::Read, "MessagingService.PreviewMessage").await?;
+        let looked_at = self.app.gate.preview(caller.client, &read_preview(request.into_inner())).await;
+        let (found, client) = looked_at.map_err(status::accept_error)?;
+        Ok(Response::new(preview(&found, &client)))
     }
 
     type SubscribeDeliveryReportsStream = FrameStream<v1::SubscribeDeliveryReportsResponse>;
@@ -84,57 +128,17 @@ impl MessagingService for Messaging {
         &self,
         request: Request<v1::SubscribeDeliveryReportsRequest>,
     ) -> Result<Response<Self::SubscribeDeliveryReportsStream>, Status> {
-        let caller = caller::client(&self.app, &request, Scope::Read, "SubscribeDeliveryReports").await?;
-        let asked = request.into_inner();
-        let mut faults = Faults::default();
-        let filter = Reports::read(
-            &mut faults,
-            &asked.statuses,
-            asked.final_only,
-            asked.reference,
-            &asked.message_ids,
-        );
-        faults.into_result()?;
-        let start = log::start(&self.app, caller.client, &asked.resume_token, asked.from_oldest)?;
-        let frames = stream::open::<_, ReportFrames>(self.app.clone(), caller, start, filter).await?;
-        Ok(Response::new(frames))
+        let method = "MessagingService.SubscribeDeliveryReports";
+        let caller = caller::client(&self.app, &request, Scope::Read, method).await?;
+        Ok(Response::new(reports::subscribe(self.app.clone(), caller, request.into_inner()).await?))
     }
 
     async fn list_delivery_reports(
         &self,
         request: Request<v1::ListDeliveryReportsRequest>,
     ) -> Result<Response<v1::ListDeliveryReportsResponse>, Status> {
-        let caller = caller::client(&self.app, &request, Scope::Read, "ListDeliveryReports").await?;
-        let asked = request.into_inner();
-        let mut faults = Faults::default();
-        let size = page::size(&mut faults, asked.page_size);
-        let filter = Reports::read(
-            &mut faults,
-            &asked.statuses,
-            asked.final_only,
-            asked.reference,
-            &asked.message_ids,
-        );
-        faults.into_result()?;
-        let page = log::page(&self.app, caller.client, &filter, &asked.resume_token, size).await?;
-        Ok(Response::new(v1::ListDeliveryReportsResponse {
-            reports: page.items,
-            resume_token: page.resume_token,
-            caught_up: page.caught_up,
-        }))
-    }
-}
-
-struct ReportFrames;
-
-impl Frames<Reports> for ReportFrames {
-    type Frame = v1::SubscribeDeliveryReportsResponse;
-
-    fn item(item: <Reports as Filter>::Item, resume_token: String) -> Self::Frame {
-        v1::SubscribeDeliveryReportsResponse { resume_token, frame: Some(Frame::Report(item)) }
-    }
-
-    fn heartbeat(heartbeat: v1::Heartbeat, resume_token: String) -> Self::Frame {
-        v1::SubscribeDeliveryReportsResponse { resume_token, frame: Some(Frame::Heartbeat(heartbeat)) }
+        let method = "MessagingService.ListDeliveryReports";
+        let caller = caller::client(&self.app, &request, Scope::Read, method).await?;
+        Ok(Response::new(reports::page(&self.app, &caller, request.into_inner()).await?))
     }
 }

@@ -5,14 +5,17 @@ mod account;
 mod admin;
 mod billing;
 mod caller;
-mod convert;
+pub mod convert;
 mod events;
 mod faults;
 mod filter;
 mod log;
 mod messaging;
 mod page;
+pub mod places;
+mod report;
 mod stream;
+pub mod trail;
 
 use std::sync::Arc;
 
@@ -33,21 +36,23 @@ use crate::proto::v1::admin_service_server::AdminServiceServer;
 use crate::proto::v1::billing_service_server::BillingServiceServer;
 use crate::proto::v1::event_service_server::EventServiceServer;
 use crate::proto::v1::messaging_service_server::MessagingServiceServer;
+use crate::proto::v1::report_service_server::ReportServiceServer;
 use crate::{proto, status};
 
-/// Largest request, encoded.
-const DECODE_MAX: usize = 256 * 1024;
+/// Largest request that any method may be given, encoded. The listener holds each method to its own limit.
+const DECODE_MAX: usize = 4 * 1024 * 1024;
 /// Largest answer or frame, encoded.
 const ENCODE_MAX: usize = 4 * 1024 * 1024;
 
 /// What health checks may ask for: the whole server, and each service.
-pub const HEALTH_NAMES: [&str; 6] = [
+pub const HEALTH_NAMES: [&str; 7] = [
     "",
     <MessagingServiceServer<messaging::Messaging> as NamedService>::NAME,
     <EventServiceServer<events::Events> as NamedService>::NAME,
     <BillingServiceServer<billing::Billing> as NamedService>::NAME,
     <AccountServiceServer<account::Account> as NamedService>::NAME,
     <AdminServiceServer<admin::Admin> as NamedService>::NAME,
+    <ReportServiceServer<report::Reports> as NamedService>::NAME,
 ];
 
 macro_rules! limited {
@@ -71,7 +76,8 @@ pub fn routes(app: Arc<App>) -> (HealthReporter, Routes) {
         .add_service(limited!(EventServiceServer, events::Events::new(app.clone())))
         .add_service(limited!(BillingServiceServer, billing::Billing::new(app.clone())))
         .add_service(limited!(AccountServiceServer, account::Account::new(app.clone())))
-        .add_service(limited!(AdminServiceServer, admin::Admin::new(app)))
+        .add_service(limited!(AdminServiceServer, admin::Admin::new(app.clone())))
+        .add_service(limited!(ReportServiceServer, report::Reports::new(app)))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health_service));
     // A test builds both, so that a bad descriptor set never gets here.
     match (reflection().build_v1(), reflection().build_v1alpha()) {

@@ -12,15 +12,17 @@ use delivery::watch::{Start, Subscription, WatchError};
 use futures_util::{Stream, StreamExt};
 use message::event::Event;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::caller::Caller;
 use super::convert::{duration, wall_clock};
 use super::filter::Filter;
+use super::places::StreamPlace;
 use crate::app::App;
-use crate::auth::AuthError;
+use crate::auth::{AuthError, RECHECK};
 use crate::proto::v1;
 use crate::status;
 
@@ -30,8 +32,6 @@ const READ: usize = 500;
 const FRAMES: usize = 64;
 /// A reader that takes nothing for so long is cut off.
 const STALL: Duration = Duration::from_secs(60);
-/// How often the key of an open stream is looked at again.
-const RECHECK: Duration = Duration::from_secs(5);
 
 /// What a stream of `F` answers.
 pub type FrameStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -45,26 +45,36 @@ pub trait Frames<F: Filter>: Send + 'static {
     fn heartbeat(heartbeat: v1::Heartbeat, resume_token: String) -> Self::Frame;
 }
 
-/// Opens the stream. A bad position is refused here, before the first frame.
+/// Opens the stream. A bad position, or one stream too many, is refused here, before the first frame.
 pub async fn open<F: Filter, M: Frames<F>>(
     app: Arc<App>,
     caller: Caller,
     start: Start,
     filter: F,
 ) -> Result<FrameStream<M::Frame>, Status> {
+    let place = app.places.take(&caller.principal.key_id)?;
     let subscribed = app.hub.subscribe(caller.client, start).await;
     let subscription = subscribed.map_err(|error| watch_error(&app, &caller, error))?;
     let (frames, sent) = mpsc::channel(FRAMES);
     let (end, ended) = oneshot::channel();
-    let writer = Writer::<F, M> { app, caller, filter, frames };
+    let cut = CancellationToken::new();
+    let writer =
+        Writer::<F, M> { app, caller, filter, frames, recheck: recheck(), cut: cut.clone(), _place: place };
     tokio::spawn(async move {
         let why = writer.run(subscription).await;
         // A reader that left does not ask why.
         let _ = end.send(why);
     });
-    // The writer's end comes after the frames that still wait.
+    // The writer's end comes after the frames that still wait, unless they are cut off.
     let last = futures_util::stream::once(ended).filter_map(|why| async move { why.ok().map(Err) });
-    Ok(Box::pin(ReceiverStream::new(sent).map(Ok).chain(last)))
+    let sent = ReceiverStream::new(sent).take_until(cut.cancelled_owned());
+    Ok(Box::pin(sent.map(Ok).chain(last)))
+}
+
+fn recheck() -> Interval {
+    let mut recheck = interval(RECHECK);
+    recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    recheck
 }
 
 fn watch_error(app: &App, caller: &Caller, error: WatchError) -> Status {
@@ -76,13 +86,15 @@ struct Writer<F: Filter, M: Frames<F>> {
     caller: Caller,
     filter: F,
     frames: mpsc::Sender<M::Frame>,
+    recheck: Interval,
+    /// Canceled when the key has ended: what waits for the reader is not for it any more.
+    cut: CancellationToken,
+    _place: StreamPlace,
 }
 
 impl<F: Filter, M: Frames<F>> Writer<F, M> {
     /// Writes frames until something ends the stream. Answers what.
-    async fn run(self, mut subscription: Subscription) -> Status {
-        let mut recheck = interval(RECHECK);
-        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn run(mut self, mut subscription: Subscription) -> Status {
         // Before anything else, also where events wait already: a timer that is due now is not ready at once.
         if let Err(why) = self.heartbeat(subscription.cursor()).await {
             return why;
@@ -93,7 +105,7 @@ impl<F: Filter, M: Frames<F>> Writer<F, M> {
                 biased;
                 () = self.app.streams_end.cancelled() => Err(self.end(subscription.cursor())),
                 () = self.frames.closed() => Err(status::shutting_down()),
-                _ = recheck.tick() => self.check_key().await.map(|()| false),
+                _ = self.recheck.tick() => self.check_key().await.map(|()| false),
                 () = sleep_until(heartbeat_at) => self.heartbeat(subscription.cursor()).await.map(|()| true),
                 events = subscription.next(READ) => match events {
                     Ok(events) => self.events(&events).await,
@@ -118,13 +130,16 @@ impl<F: Filter, M: Frames<F>> Writer<F, M> {
     async fn check_key(&self) -> Result<(), Status> {
         match self.app.authenticator.is_still_valid(&self.caller.principal).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(AuthError::Invalid.into()),
+            Ok(false) => {
+                self.cut.cancel();
+                Err(AuthError::Invalid.into())
+            }
             // The key was good a moment ago; the stream reads from the same store and will tell.
             Err(_) => Ok(()),
         }
     }
 
-    async fn heartbeat(&self, cursor: i64) -> Result<(), Status> {
+    async fn heartbeat(&mut self, cursor: i64) -> Result<(), Status> {
         self.write(self.heartbeat_frame(cursor)).await
     }
 
@@ -138,7 +153,7 @@ impl<F: Filter, M: Frames<F>> Writer<F, M> {
     }
 
     /// Answers whether anything was written.
-    async fn events(&self, events: &[Arc<Event>]) -> Result<bool, Status> {
+    async fn events(&mut self, events: &[Arc<Event>]) -> Result<bool, Status> {
         let mut is_any = false;
         for event in events {
             if let Some(item) = self.filter.item(event) {
@@ -150,15 +165,23 @@ impl<F: Filter, M: Frames<F>> Writer<F, M> {
         Ok(is_any)
     }
 
-    async fn write(&self, frame: M::Frame) -> Result<(), Status> {
-        let sent = tokio::select! {
-            biased;
-            sent = self.frames.send_timeout(frame, STALL) => sent,
-            () = self.app.streams_end.cancelled() => return Err(status::shutting_down()),
-        };
-        sent.map_err(|_| {
-            metrics::counter!("herald_slow_subscribers_total").increment(1);
-            status::overloaded(Duration::from_secs(1))
-        })
+    /// Waits for a slow reader, but not longer than its key is good.
+    async fn write(&mut self, frame: M::Frame) -> Result<(), Status> {
+        let stalled_at = Instant::now() + STALL;
+        loop {
+            tokio::select! {
+                biased;
+                slot = self.frames.reserve() => {
+                    slot.map_err(|_| status::shutting_down())?.send(frame);
+                    return Ok(());
+                }
+                () = self.app.streams_end.cancelled() => return Err(status::shutting_down()),
+                _ = self.recheck.tick() => self.check_key().await?,
+                () = sleep_until(stalled_at) => {
+                    metrics::counter!("herald_slow_subscribers_total").increment(1);
+                    return Err(status::overloaded(Duration::from_secs(1)));
+                }
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Events, delivery reports and transactions.
 
+use delivery::model::{Client, Head};
+use delivery::port::Total;
 use message::event::{DeliveryReport, Event, TransactionType};
 use message::status::Status;
 
@@ -72,6 +74,34 @@ fn transaction_type(kind: TransactionType) -> v1::transaction::Type {
         TransactionType::Hold => v1::transaction::Type::Hold,
         TransactionType::Capture => v1::transaction::Type::Capture,
         TransactionType::Release => v1::transaction::Type::Release,
+        TransactionType::Adjustment => v1::transaction::Type::Adjustment,
+    }
+}
+
+/// The balance of the head.
+pub fn balance(client: &Client, head: &Head) -> v1::Balance {
+    let available = head.balance.available();
+    v1::Balance {
+        available_micros: available,
+        held_micros: head.balance.held(),
+        currency: client.currency.clone(),
+        seq: head.last_seq,
+        is_low: is_low(available, client.low_balance_micros),
+    }
+}
+
+/// Below the mark; a mark of 0 is none.
+pub fn is_low(available_micros: i64, mark_micros: i64) -> bool {
+    mark_micros > 0 && available_micros < mark_micros
+}
+
+/// The movements of one type.
+pub fn statement_line(total: &Total) -> v1::StatementLine {
+    v1::StatementLine {
+        r#type: transaction_type(total.kind).into(),
+        count: total.count,
+        available_delta_micros: total.available_delta,
+        held_delta_micros: total.held_delta,
     }
 }
 
@@ -91,6 +121,7 @@ pub fn read_transaction_types(
             Some(Type::Hold) => kinds.push(TransactionType::Hold),
             Some(Type::Capture) => kinds.push(TransactionType::Capture),
             Some(Type::Release) => kinds.push(TransactionType::Release),
+            Some(Type::Adjustment) => kinds.push(TransactionType::Adjustment),
         }
         if kinds.len() > 2 * TransactionType::ALL.len() {
             faults.add(field, "names kinds more than once");
@@ -153,12 +184,20 @@ mod tests {
     }
 
     #[test]
+    fn a_balance_is_low_below_its_mark_and_never_without_one() {
+        let low =
+            [(0, 0), (0, 1), (9, 10), (10, 10), (11, 10)].map(|(available, mark)| is_low(available, mark));
+        assert_eq!(low, [false, true, true, false, false]);
+    }
+
+    #[test]
     fn kinds_are_sorted_and_unknown_ones_refused() {
         let mut faults = Faults::default();
         let kinds = read_transaction_types(&mut faults, "types", &[4, 1, 4]);
         assert_eq!(kinds, [TransactionType::TopUp, TransactionType::Release]);
         assert!(faults.fields().is_empty());
-        read_transaction_types(&mut faults, "types", &[0, 5]);
+        assert_eq!(read_transaction_types(&mut faults, "types", &[5]), [TransactionType::Adjustment]);
+        read_transaction_types(&mut faults, "types", &[0, 6]);
         assert_eq!(faults.fields(), ["types", "types"]);
     }
 }

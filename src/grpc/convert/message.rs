@@ -1,38 +1,13 @@
-//! Messages and sends.
+//! Messages.
 
-use delivery::accept::SendRequest;
-use delivery::model::Message;
+use delivery::model::{Message, MessageRecord};
+use message::encoding::Coding;
 use message::event::Event;
-use message::parts::{self, Content, PartsError, SplitBy};
+use message::parts::{self, Content, Part, PartsError, SplitBy};
 use message::status::{LockState, PartState, Status};
-use tonic::Status as CallStatus;
 
-use super::{count, encoding, failure, read_duration, read_encoding, read_on_unknown, status, timestamp};
-use crate::grpc::faults::Faults;
+use super::{class, count, encoding, failure, national_table, priority, status, timestamp};
 use crate::proto::v1;
-
-/// A send as the use case takes it.
-pub fn read_send(request: v1::SendMessageRequest) -> Result<SendRequest, CallStatus> {
-    let mut faults = Faults::default();
-    let encoding = read_encoding(&mut faults, "encoding", request.encoding);
-    let validity = read_duration(&mut faults, "validity_period", request.validity_period);
-    let on_unknown = read_on_unknown(&mut faults, "on_unknown", request.on_unknown);
-    faults.into_result()?;
-    Ok(SendRequest {
-        to: request.to,
-        text: request.text,
-        data: request.data,
-        sender: request.sender,
-        idempotency_key: request.idempotency_key,
-        reference: request.reference,
-        metadata: request.metadata.into_iter().collect(),
-        encoding,
-        max_parts: request.max_parts,
-        max_price_micros: request.max_price_micros,
-        validity,
-        on_unknown,
-    })
-}
 
 /// A message as lists carry it: without parts and history.
 pub fn brief(message: &Message) -> v1::Message {
@@ -62,9 +37,16 @@ pub fn brief(message: &Message) -> v1::Message {
         provider_message_id: state.provider_refs.first().cloned().unwrap_or_default(),
         create_time: Some(timestamp(record.created_at)),
         status_time: Some(timestamp(state.status_at)),
+        schedule_time: record.scheduled_at.map(timestamp),
         expire_time: Some(timestamp(record.expire_at)),
+        replay_of: record.replay_of.map(|id| id.to_string()).unwrap_or_default(),
         parts: Vec::new(),
         history: Vec::new(),
+        is_transliterated: record.is_transliterated,
+        national_table: national_table(record.shifts.table()).into(),
+        priority: priority(record.priority).into(),
+        flash: record.is_flash,
+        message_class: class(record.class).into(),
     }
 }
 
@@ -86,15 +68,12 @@ pub fn whole(message: &Message, events: &[Event]) -> Result<v1::Message, PartsEr
 
 fn parts(message: &Message) -> Result<Vec<v1::Part>, PartsError> {
     let Message { record, state } = message;
-    // Split again as it was at accept: content, encoding and reference size are frozen.
-    let parts = parts::split(&record.content, record.encoding, record.reference_bits, SplitBy::Grapheme)?;
+    // Split again as it was at accept: content, coding and reference size are frozen.
+    let coding = coding(record);
+    let parts = parts::split(&record.content, coding, record.reference_bits, SplitBy::Grapheme)?;
     // A provider gives a reference for each part, or one for the whole message.
     let has_own_refs = state.provider_refs.len() == parts.len();
     let told = parts.iter().enumerate().map(|(index, part)| v1::Part {
-        number: i32::from(part.number),
-        text: part.text(&record.content).unwrap_or_default().to_owned(),
-        units: count(part.units),
-        unit_limit: count(part.unit_limit),
         status: status(part_status(state.parts.get(part.number), state.status)).into(),
         provider_message_id: state
             .provider_refs
@@ -102,8 +81,24 @@ fn parts(message: &Message) -> Result<Vec<v1::Part>, PartsError> {
             .filter(|_| has_own_refs)
             .cloned()
             .unwrap_or_default(),
+        ..bare_part(part, &record.content)
     });
     Ok(told.collect())
+}
+
+/// A part of a message that nobody has sent.
+pub fn bare_part(part: &Part, content: &Content) -> v1::Part {
+    v1::Part {
+        number: i32::from(part.number),
+        text: part.text(content).unwrap_or_default().to_owned(),
+        units: count(part.units),
+        unit_limit: count(part.unit_limit),
+        ..v1::Part::default()
+    }
+}
+
+fn coding(record: &MessageRecord) -> Coding {
+    Coding { encoding: record.encoding, shifts: record.shifts }
 }
 
 fn part_status(part: Option<PartState>, message: Status) -> Status {
@@ -138,7 +133,8 @@ fn credit(lock: LockState) -> v1::message::Credit {
 pub mod tests {
     #![allow(clippy::unwrap_used)]
     use delivery::model::{MessageKey, MessageRecord, MessageState};
-    use message::encoding::Encoding;
+    use message::class::{MessageClass, Priority};
+    use message::encoding::{Encoding, NationalTable, Shifts};
     use message::event::{DeliveryReport, EventType};
     use message::id::{ClientId, Entropy, MessageId};
     use message::parts::{MessageText, ReferenceBits};
@@ -165,6 +161,8 @@ pub mod tests {
             sender: "Herald".into(),
             content,
             encoding: Encoding::Gsm7,
+            shifts: Shifts::NONE,
+            is_transliterated: false,
             reference_bits: ReferenceBits::Eight,
             part_count: 2,
             price_micros: 15_000,
@@ -172,7 +170,12 @@ pub mod tests {
             reference: "r".into(),
             metadata: [("k".to_owned(), "v".to_owned())].into(),
             on_unknown: OnUnknown::Wait,
+            priority: Priority::High,
+            is_flash: true,
+            class: MessageClass::Otp,
+            replay_of: Some(message_id(9)),
             created_at: Timestamp::from_micros(10),
+            scheduled_at: Some(Timestamp::from_micros(12)),
             expire_at: Timestamp::from_micros(20),
         };
         let state = MessageState {
@@ -273,15 +276,24 @@ pub mod tests {
     }
 
     #[test]
-    fn a_send_with_unknown_numbers_or_a_negative_span_is_refused() {
-        let request = v1::SendMessageRequest {
-            encoding: 9,
-            on_unknown: 9,
-            validity_period: Some(prost_types::Duration { seconds: -1, nanos: 0 }),
-            ..v1::SendMessageRequest::default()
-        };
-        let refused = read_send(request).unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
-        assert!(read_send(v1::SendMessageRequest::default()).is_ok());
+    fn what_the_request_asked_for_is_told() {
+        let told = brief(&message());
+        assert_eq!(told.schedule_time, Some(timestamp(Timestamp::from_micros(12))));
+        assert_eq!(told.replay_of, message_id(9).to_string());
+        assert_eq!((told.priority(), told.message_class()), (v1::Priority::High, v1::MessageClass::Otp));
+        assert!(told.flash && !told.is_transliterated);
+        assert_eq!(told.national_table(), v1::NationalTable::Unspecified);
+    }
+
+    #[test]
+    fn a_text_of_a_national_table_is_split_with_it() {
+        let mut message = message();
+        message.record.content = Content::Text(MessageText::from("ş".repeat(100)));
+        message.record.shifts = Shifts { single: Some(NationalTable::Turkish), locking: None };
+        let told = with_parts(&message).unwrap();
+        assert_eq!(told.national_table(), v1::NationalTable::Turkish);
+        assert_eq!(told.parts.iter().map(|part| part.units).sum::<i32>(), 200);
+        message.record.shifts = Shifts::NONE;
+        assert!(with_parts(&message).is_err(), "the letter is in the national table only");
     }
 }

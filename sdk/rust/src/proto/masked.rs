@@ -34,9 +34,15 @@ impl Debug for v1::SendMessageRequest {
             .field("idempotency_key", &self.idempotency_key)
             .field("reference", &self.reference)
             .field("encoding", &self.encoding())
+            .field("transliterate", &self.transliterate)
+            .field("national_table", &self.national_table())
             .field("max_parts", &self.max_parts)
             .field("max_price_micros", &self.max_price_micros)
+            .field("schedule_time", &self.schedule_time)
             .field("validity_period", &self.validity_period)
+            .field("priority", &self.priority())
+            .field("flash", &self.flash)
+            .field("message_class", &self.message_class())
             .field("on_unknown", &self.on_unknown())
             .finish_non_exhaustive()
     }
@@ -63,9 +69,16 @@ impl Debug for v1::Message {
             .field("provider_message_id", &self.provider_message_id)
             .field("create_time", &self.create_time)
             .field("status_time", &self.status_time)
+            .field("schedule_time", &self.schedule_time)
             .field("expire_time", &self.expire_time)
+            .field("replay_of", &self.replay_of)
             .field("parts", &self.parts)
             .field("history", &self.history)
+            .field("is_transliterated", &self.is_transliterated)
+            .field("national_table", &self.national_table())
+            .field("priority", &self.priority())
+            .field("flash", &self.flash)
+            .field("message_class", &self.message_class())
             .finish_non_exhaustive()
     }
 }
@@ -118,10 +131,100 @@ impl Debug for v1::DeliveryReport {
     }
 }
 
+impl Debug for v1::PreviewMessageRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("PreviewMessageRequest")
+            .field("to", &Number(&self.to))
+            .field("text", &Octets(self.text.len()))
+            .field("sender", &self.sender)
+            .field("encoding", &self.encoding())
+            .field("data", &Octets(self.data.len()))
+            .field("transliterate", &self.transliterate)
+            .field("national_table", &self.national_table())
+            .finish()
+    }
+}
+
+impl Debug for v1::PreviewMessageResponse {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("PreviewMessageResponse")
+            .field("encoding", &self.encoding())
+            .field("part_count", &self.part_count)
+            .field("parts", &self.parts)
+            .field("units", &self.units)
+            .field("forcing_characters", &self.forcing_characters)
+            .field("text", &Octets(self.text.len()))
+            .field("price_micros", &self.price_micros)
+            .field("currency", &self.currency)
+            .field("is_transliterated", &self.is_transliterated)
+            .field("national_table", &self.national_table())
+            .finish()
+    }
+}
+
+impl Debug for v1::ListMessagesRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("ListMessagesRequest")
+            .field("page_size", &self.page_size)
+            .field("page_token", &self.page_token)
+            .field("statuses", &self.statuses)
+            .field("to", &Number(&self.to))
+            .field("sender", &self.sender)
+            .field("reference", &self.reference)
+            .field("created_after", &self.created_after)
+            .field("created_before", &self.created_before)
+            .finish()
+    }
+}
+
+impl Debug for v1::QuoteRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("QuoteRequest")
+            .field("to", &format_args!("<{} recipients>", self.to.len()))
+            .field("text", &Octets(self.text.len()))
+            .field("part_count", &self.part_count)
+            .field("encoding", &self.encoding())
+            .finish()
+    }
+}
+
+impl Debug for v1::QuoteLine {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("QuoteLine")
+            .field("to", &Number(&self.to))
+            .field("country", &self.country)
+            .field("rate_prefix", &self.rate_prefix)
+            .field("part_count", &self.part_count)
+            .field("part_price_micros", &self.part_price_micros)
+            .field("price_micros", &self.price_micros)
+            .field("error", &self.error)
+            .finish()
+    }
+}
+
 impl Debug for v1::CreateApiKeyResponse {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.debug_struct("CreateApiKeyResponse")
             .field("api_key", &self.api_key)
+            .field("secret", &format_args!("***"))
+            .finish()
+    }
+}
+
+impl Debug for v1::RotateApiKeyResponse {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("RotateApiKeyResponse")
+            .field("api_key", &self.api_key)
+            .field("secret", &format_args!("***"))
+            .field("old_api_key", &self.old_api_key)
+            .finish()
+    }
+}
+
+impl Debug for v1::CreateProviderKeyResponse {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("CreateProviderKeyResponse")
+            .field("provider_key", &self.provider_key)
             .field("secret", &format_args!("***"))
             .finish()
     }

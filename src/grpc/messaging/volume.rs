@@ -1,0 +1,269 @@
+//! A stream of sends: messages as they come, each acknowledged once.
+//!
+//! The stream has two ends that run at the same time and share nothing but what is in flight:
+//!
+//! - *Reading*: takes a place in flight (of [`IN_FLIGHT`]), reads one frame, hands its message over for decision in its
+//!   turn, and begins again. It waits for a free place while too much is unacknowledged, and for the client's rate while
+//!   that is used up; meanwhile HTTP/2 flow control holds the caller back.
+//! - *Writing*: takes the decisions as they come, writes an acknowledgement for each, and gives the place back when the
+//!   response channel has taken it. That channel is short, so a caller that does not read its acknowledgements stops
+//!   the reading: what the stream holds in memory is bounded by the places.
+//!
+//! It ends in one of these ways:
+//!
+//! | what happens | what was read | the stream ends with |
+//! |---|---|---|
+//! | half-close | is acknowledged | OK |
+//! | a frame that is none | is acknowledged, up to that frame | INVALID_FIELD |
+//! | the server stops | is acknowledged, for a few seconds | SHUTTING_DOWN |
+//! | the key ends | is decided | API_KEY_INVALID, at once |
+//! | the caller takes no acknowledgement for a minute | is decided | OVERLOADED, if it ever reads on |
+//! | the caller leaves | is decided | |
+//!
+//! What was handed over is decided whatever becomes of the stream; the caller learns it by sending it again with the same
+//! key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::accept::{OverRate, Pending};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt, future};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use crate::app::App;
+use crate::auth::{AuthError, RECHECK};
+use crate::grpc::caller::Caller;
+use crate::grpc::convert::send::{outcome, read_send};
+use crate::grpc::convert::{count, entropy};
+use crate::grpc::stream::FrameStream;
+use crate::layers::request_id::{self, RequestId};
+use crate::proto::v1;
+use crate::proto::v1::stream_messages_response::Frame;
+use crate::status;
+
+/// Messages that may be unacknowledged.
+const IN_FLIGHT: usize = 1_000;
+/// Acknowledgements that wait for the caller.
+const ACKS: usize = 64;
+/// Longest tag, in bytes.
+const TAG_MAX: usize = 128;
+/// A caller that takes no acknowledgement for so long is cut off.
+const STALL: Duration = Duration::from_secs(60);
+/// How long a server that stops goes on acknowledging what it has read.
+const LAST_ACKS: Duration = Duration::from_secs(5);
+
+/// What the stream answers.
+pub type Acks = FrameStream<v1::StreamMessagesResponse>;
+
+/// Opens the stream.
+pub fn open(
+    app: Arc<App>,
+    caller: Caller,
+    frames: Streaming<v1::StreamMessagesRequest>,
+) -> Result<Acks, Status> {
+    let place = app.places.take(&caller.principal.key_id)?;
+    let (acks, waiting) = mpsc::channel(ACKS);
+    let (end, ended) = oneshot::channel();
+    let cut = CancellationToken::new();
+    let request_id = request_id::current();
+    let volume = Volume { app, caller, acks, request_id: request_id.clone() };
+    let run = {
+        let cut = cut.clone();
+        async move {
+            let why = volume.run(frames, &cut).await;
+            drop(place);
+            // A caller that left does not ask why.
+            let _ = end.send(why);
+        }
+    };
+    match request_id {
+        Some(request_id) => tokio::spawn(request_id.during(run)),
+        None => tokio::spawn(run),
+    };
+    // The end comes after the acknowledgements that still wait, unless they are cut off.
+    let last = futures_util::stream::once(ended)
+        .filter_map(|why| future::ready(why.ok().and_then(End::into_error).map(Err)));
+    let waiting = ReceiverStream::new(waiting).take_until(cut.cancelled_owned());
+    Ok(Box::pin(waiting.map(Ok).chain(last)))
+}
+
+/// How the stream ends.
+enum End {
+    /// The caller has nothing more to send, and everything is acknowledged.
+    Complete,
+    Failed(Status),
+}
+
+impl End {
+    fn into_error(self) -> Option<Status> {
+        match self {
+            Self::Complete => None,
+            Self::Failed(status) => Some(status),
+        }
+    }
+}
+
+struct Volume {
+    app: Arc<App>,
+    caller: Caller,
+    acks: mpsc::Sender<v1::StreamMessagesResponse>,
+    request_id: Option<RequestId>,
+}
+
+/// A message that was read and is not acknowledged.
+struct InFlight {
+    index: i64,
+    tag: String,
+    begun: Result<Pending, Status>,
+    place: OwnedSemaphorePermit,
+}
+
+impl Volume {
+    async fn run(self, frames: Streaming<v1::StreamMessagesRequest>, cut: &CancellationToken) -> End {
+        let opened = v1::StreamOpened { max_in_flight: count(IN_FLIGHT) };
+        if self.write(Frame::Opened(opened)).await.is_err() {
+            return End::Complete;
+        }
+        // As long as the places, so that handing over never waits.
+        let (begun, in_flight) = mpsc::channel(IN_FLIGHT);
+        let reading = async { Ok(self.read(frames, begun).await) };
+        tokio::select! {
+            biased;
+            why = self.key_ends() => {
+                cut.cancel();
+                End::Failed(why)
+            }
+            ended = async { tokio::try_join!(reading, self.acknowledge(in_flight)) } => match ended {
+                Ok((end, ())) => end,
+                Err(why) => End::Failed(why),
+            }
+        }
+    }
+
+    /// Reads until there is no more to read, or no more may be. Answers how the stream ends once all is acknowledged.
+    async fn read(
+        &self,
+        mut frames: Streaming<v1::StreamMessagesRequest>,
+        begun: mpsc::Sender<InFlight>,
+    ) -> End {
+        let places = Arc::new(Semaphore::new(IN_FLIGHT));
+        for index in 0.. {
+            let Some(place) = self.unless_over(places.clone().acquire_owned()).await else { break };
+            // Nobody closes the semaphore.
+            let Ok(place) = place else { break };
+            let frame = match self.unless_over(frames.message()).await {
+                Some(Ok(Some(frame))) => frame,
+                Some(Ok(None)) => return End::Complete,
+                Some(Err(error)) => return End::Failed(error),
+                None => break,
+            };
+            let Some(message) = frame.message else {
+                return End::Failed(status::invalid_field("message", "must be set"));
+            };
+            // One that was read when the server stopped is refused, and so acknowledged too.
+            let decision = self.unless_over(self.begin(&frame.tag, message)).await;
+            let one = InFlight {
+                index,
+                tag: frame.tag,
+                begun: decision.unwrap_or_else(|| Err(status::shutting_down())),
+                place,
+            };
+            if begun.send(one).await.is_err() {
+                break;
+            }
+        }
+        End::Failed(status::shutting_down())
+    }
+
+    /// `None` = the server stops, or the caller has left.
+    async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.app.streams_end.cancelled() => None,
+            () = self.acks.closed() => None,
+            done = work => Some(done),
+        }
+    }
+
+    async fn begin(&self, tag: &str, message: v1::SendMessageRequest) -> Result<Pending, Status> {
+        if tag.len() > TAG_MAX {
+            return Err(status::invalid_field("tag", "must be at most 128 bytes"));
+        }
+        if message.idempotency_key.is_empty() {
+            return Err(status::idempotency_key_required());
+        }
+        let send = read_send(message);
+        let begun = self.app.gate.begin(self.caller.client, &send, entropy(), OverRate::Wait).await;
+        begun.map_err(status::accept_error)
+    }
+
+    /// Acknowledges what is in flight as it is decided, until the reading has ended and all of it is.
+    async fn acknowledge(&self, mut in_flight: mpsc::Receiver<InFlight>) -> Result<(), Status> {
+        let mut decisions = FuturesUnordered::new();
+        let mut is_reading = true;
+        let mut over = std::pin::pin!(self.acks_end());
+        while is_reading || !decisions.is_empty() {
+            let (ack, place) = tokio::select! {
+                biased;
+                () = &mut over => return Err(status::shutting_down()),
+                Some(decided) = decisions.next() => decided,
+                one = in_flight.recv(), if is_reading => {
+                    match one {
+                        Some(one) => decisions.push(self.decide(one)),
+                        None => is_reading = false,
+                    }
+                    continue;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = &mut over => return Err(status::shutting_down()),
+                written = self.write(Frame::Ack(ack)) => written?,
+            }
+            drop(place);
+        }
+        Ok(())
+    }
+
+    async fn decide(&self, one: InFlight) -> (v1::StreamAck, OwnedSemaphorePermit) {
+        let result = match one.begun {
+            Ok(pending) => pending.finish(&self.app.gate).await.map_err(status::accept_error),
+            Err(refusal) => Err(refusal),
+        };
+        let outcome = outcome(result, self.request_id.as_ref());
+        (v1::StreamAck { tag: one.tag, index: one.index, outcome: Some(outcome) }, one.place)
+    }
+
+    /// Waits for a slow caller, but not for ever.
+    async fn write(&self, frame: Frame) -> Result<(), Status> {
+        let frame = v1::StreamMessagesResponse { frame: Some(frame) };
+        self.acks.send_timeout(frame, STALL).await.map_err(|_| {
+            metrics::counter!("herald_slow_subscribers_total").increment(1);
+            status::overloaded(Duration::from_secs(1))
+        })
+    }
+
+    /// When a server that stops has acknowledged for long enough.
+    async fn acks_end(&self) {
+        self.app.streams_end.cancelled().await;
+        tokio::time::sleep(LAST_ACKS).await;
+    }
+
+    /// When the key is revoked, or expires.
+    async fn key_ends(&self) -> Status {
+        let mut recheck = interval(RECHECK);
+        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            recheck.tick().await;
+            // Without an answer the key counts as good: it was a moment ago, and messages go to the same store.
+            if let Ok(false) = self.app.authenticator.is_still_valid(&self.caller.principal).await {
+                return AuthError::Invalid.into();
+            }
+        }
+    }
+}
