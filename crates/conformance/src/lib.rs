@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod given;
 pub mod list;
+mod reads;
 pub mod recorder;
 pub mod verbs;
 

@@ -6,8 +6,9 @@ use delivery::port::Scanned;
 
 use crate::verbs::ALL;
 
-/// Sizes of pages and of scans, in every order of magnitude beside each other.
-const SIZES: [(i64, i64); 8] = [(1, 1), (1, ALL), (2, 7), (3, 2), (3, ALL), (ALL, 1), (ALL, 4), (ALL, ALL)];
+/// Limits and scans, in every order of magnitude beside each other.
+pub const SIZES: [(i64, i64); 8] =
+    [(1, 1), (1, ALL), (2, 7), (3, 2), (3, ALL), (ALL, 1), (ALL, 4), (ALL, ALL)];
 
 /// A row of a list, in its place.
 pub struct Row<T, C> {

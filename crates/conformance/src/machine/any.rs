@@ -21,9 +21,10 @@ pub(super) fn any_step(has_client: bool, has_message: bool) -> BoxedStrategy<Ste
     }
     prop_oneof![
         1 => create_client(),
-        2 => top_up(),
+        3 => top_up(),
         6 => accept(),
-        1 => few().prop_map(|messages| Step::Replay { messages }),
+        1 => any::<u8>().prop_map(|message| Step::Bury { message }),
+        2 => few().prop_map(|letters| Step::Replay { letters }),
         1 => few().prop_map(|messages| Step::Cancel { messages }),
         6 => claim(),
         6 => learn(),
@@ -31,7 +32,7 @@ pub(super) fn any_step(has_client: bool, has_message: bool) -> BoxedStrategy<Ste
         4 => Just(Step::ApplyReports),
         4 => Just(Step::Sweep),
         6 => advance(),
-        3 => operate(),
+        4 => operate(),
     ]
     .boxed()
 }
@@ -51,7 +52,13 @@ fn accept() -> impl Strategy<Value = Step> {
     let validity = select(vec![1, 30, 600, 48 * 3_600]).prop_map(Duration::from_secs);
     // Now and then one that no store takes.
     let parts = prop_oneof![40 => 1..4u16, 1 => Just(0u16)];
-    let delay = select(vec![None, None, None, Some(10), Some(3_600), Some(40 * 24 * 3_600)]);
+    let delay = prop_oneof![
+        8 => Just(None),
+        1 => Just(Some(10)),
+        1 => Just(Some(3_600)),
+        // Further ahead than is allowed.
+        1 => Just(Some(40 * 24 * 3_600)),
+    ];
     let delay = delay.prop_map(|seconds| seconds.map(Duration::from_secs));
     let when = (validity, delay, select(Priority::ALL));
     let send = (any::<u8>(), 0..6u8, 0..2u8, 0..20_000i64, parts, any::<bool>(), when);
@@ -129,7 +136,7 @@ fn operate() -> impl Strategy<Value = Step> {
         2 => update_client(),
         1 => (any::<u8>(), -50_000..50_000i64, 0..4u8)
             .prop_map(|(client, delta, key)| Step::Adjust { client, delta, key }),
-        1 => (any::<u8>(), age.clone(), select(vec![1, 1_000]))
+        3 => (any::<u8>(), age.clone(), select(vec![1, 1_000]))
             .prop_map(|(client, age, limit)| Step::Remove { client, age, limit }),
         2 => any::<u8>().prop_map(|client| Step::Reconcile { client }),
         1 => (any::<u8>(), 0..20i64).prop_map(|(client, through)| Step::Trim { client, through }),
@@ -138,7 +145,8 @@ fn operate() -> impl Strategy<Value = Step> {
 }
 
 fn update_client() -> impl Strategy<Value = Step> {
-    let changes = (any::<u8>(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.2));
+    let is_suspended = prop::bool::weighted(0.3);
+    let changes = (any::<u8>(), is_suspended, any::<bool>(), prop::bool::weighted(0.2));
     changes.prop_map(|(client, is_suspended, captures_on_sent, is_late)| Step::UpdateClient {
         client,
         is_suspended,

@@ -7,7 +7,8 @@ use delivery::accept::Prepared;
 use delivery::accept::decide::{Decision, Submission};
 use delivery::change::{Learned, Moved};
 use delivery::model::{IdempotencyKey, Message, MessageKey};
-use delivery::port::{Claim, PurgeLimits, StoreError};
+use delivery::plan::Plan;
+use delivery::port::{Claim, DeadLetterFilter, PurgeLimits, StoreError};
 use delivery::{inbox, sweep};
 use message::Timestamp;
 use message::id::{ClientId, Entropy};
@@ -18,7 +19,7 @@ use message::status::OnUnknown;
 use super::step::{By, Ending, Send, Step, Told};
 use crate::bench::Bench;
 use crate::given::{self, PROVIDER};
-use crate::verbs;
+use crate::verbs::{self, ALL};
 
 /// What the steps so far have made: the same in the model's session and in the store's.
 #[derive(Clone, Debug, Default)]
@@ -47,8 +48,14 @@ impl Session {
                     .collect();
                 self.accept(bench, batch, *is_dropped).await
             }
-            Step::Replay { messages } => {
-                let batch = messages.iter().map(|pick| self.replay(*pick)).collect();
+            Step::Bury { message } => {
+                let key = *picked(&self.messages, *message);
+                let letter = given::dead_letter(key, bench.clock.now());
+                let plan = Plan { dead_letters: vec![letter], ..Plan::default() };
+                answer(bench, plain(verbs::write(bench.store.as_ref(), &[key.client], &plan).await))
+            }
+            Step::Replay { letters } => {
+                let batch = self.replays(bench, letters).await;
                 self.accept(bench, batch, false).await
             }
             Step::Cancel { messages } => {
@@ -124,11 +131,17 @@ impl Session {
         answer(bench, plain(decisions))
     }
 
-    fn replay(&mut self, pick: u8) -> Submission {
-        let key = *picked(&self.messages, pick);
-        let mut prepared = given::prepared(key.client);
-        prepared.replay_of = Some(key.id);
-        given::submission(prepared, self.entropy())
+    async fn replays(&mut self, bench: &Bench, picks: &[u8]) -> Vec<Submission> {
+        let listed = bench.store.dead_letters(&DeadLetterFilter::default(), None, ALL, ALL).await;
+        let letters = listed.expect("they are listed").items.into_iter().map(|(letter, _)| letter.key);
+        let keys: Vec<MessageKey> = letters.chain(self.messages.iter().copied()).collect();
+        let replay = |key: MessageKey| {
+            let mut prepared = given::prepared(key.client);
+            prepared.replay_of = Some(key.id);
+            given::submission(prepared, self.entropy())
+        };
+        // Small picks are dead letters, if there are any.
+        picks.iter().map(|pick| *picked(&keys, pick % 16)).map(replay).collect()
     }
 
     fn prepare(&self, bench: &Bench, send: &Send) -> Prepared {

@@ -6,14 +6,14 @@ use std::fmt::Debug;
 use delivery::model::{
     AuditEntry, Client, DeadLetter, Head, IdempotencyKey, Message, MessageKey, RememberedCall,
 };
-use delivery::port::{Books, DeadLetterFilter, EventPage, ReportTarget, Total, TransactionFilter};
+use delivery::port::{Books, DeadLetterFilter, EventPage, ReportTarget, TransactionFilter};
 use message::Timestamp;
 use message::class::Priority;
 use message::event::Event;
 use message::id::ClientId;
 use message::report::ProviderReport;
 
-use super::run::Session;
+use super::run::{Session, plain};
 use crate::bench::Bench;
 use crate::verbs::ALL;
 
@@ -34,7 +34,8 @@ pub(super) struct Snapshot {
     audit_log: Vec<AuditEntry>,
     histories: BTreeMap<MessageKey, Vec<Event>>,
     transactions: BTreeMap<ClientId, Vec<Event>>,
-    totals: BTreeMap<ClientId, Vec<Total>>,
+    /// Refused when a sum is past what it can hold.
+    totals: BTreeMap<ClientId, String>,
     remembered: BTreeMap<IdempotencyKey, Option<RememberedCall>>,
 }
 
@@ -99,7 +100,7 @@ pub(super) async fn whole(bench: &Bench, session: &Session) -> Snapshot {
         let filter = TransactionFilter::default();
         let found = store.transactions(*client, &filter, i64::MAX, ALL).await.unwrap();
         snapshot.transactions.insert(*client, found);
-        snapshot.totals.insert(*client, store.totals(*client, 0, i64::MAX).await.unwrap());
+        snapshot.totals.insert(*client, plain(store.totals(*client, 0, i64::MAX).await));
     }
     for key in &session.keys {
         snapshot.remembered.insert(key.clone(), store.remembered(key).await.unwrap());

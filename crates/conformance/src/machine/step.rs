@@ -32,9 +32,13 @@ pub(super) enum Step {
         sends: Vec<Send>,
         is_dropped: bool,
     },
-    /// Dead letters, if these are any, are sent again in one transaction.
+    /// A message becomes a dead letter, unless it is one.
+    Bury {
+        message: u8,
+    },
+    /// Dead letters, or messages that are none, are sent again in one transaction.
     Replay {
-        messages: Vec<u8>,
+        letters: Vec<u8>,
     },
     Cancel {
         messages: Vec<u8>,
@@ -148,8 +152,9 @@ impl Step {
     }
 
     pub(super) fn needs_message(&self) -> bool {
-        use Step::{Cancel, Claim, Learn, Replay, Report};
-        matches!(self, Claim { .. } | Learn { .. } | Report { .. } | Replay { .. } | Cancel { .. })
+        use Step::{Bury, Cancel, Claim, Learn, Replay, Report};
+        let is_worked = matches!(self, Claim { .. } | Learn { .. } | Report { .. });
+        is_worked || matches!(self, Bury { .. } | Replay { .. } | Cancel { .. })
     }
 }
 

@@ -11,7 +11,7 @@ use message::event::{Event, TransactionType};
 use message::id::{ClientId, Entropy, MessageId};
 
 use super::scan::scanned;
-use super::{ModelStore, State, first};
+use super::{ModelStore, State, first, refused};
 
 #[async_trait]
 impl ViewStore for ModelStore {
@@ -81,8 +81,14 @@ impl ViewStore for ModelStore {
             let none = Total { kind, count: 0, available_delta: 0, held_delta: 0 };
             let total = totals.entry(kind).or_insert(none);
             total.count += 1;
-            total.available_delta += transaction.available_delta;
-            total.held_delta += transaction.held_delta;
+            let sums = (
+                total.available_delta.checked_add(transaction.available_delta),
+                total.held_delta.checked_add(transaction.held_delta),
+            );
+            let (Some(available_delta), Some(held_delta)) = sums else {
+                return Err(refused("a sum is past what it can hold"));
+            };
+            (total.available_delta, total.held_delta) = (available_delta, held_delta);
         }
         Ok(totals.into_values().collect())
     }

@@ -66,7 +66,10 @@ pub async fn a_key_makes_one_client_and_answers_it_ever_after(bench: Bench) {
     assert_eq!(bench.audit_log().await.len(), 2, "the first call and the change");
     // Each key is its own, to the character.
     for key in ["KEY", "key ", "k_y", AWKWARD] {
-        assert_eq!(make(&new_client(&bench), key, "print").await, Created::New, "{key}");
+        let client = new_client(&bench);
+        assert_eq!(make(&client, key, "print").await, Created::New, "{key}");
+        let before = Created::Before(Box::new(client), given::fingerprint("print"));
+        assert_eq!(make(&new_client(&bench), key, "print").await, before, "{key}");
     }
     assert_eq!(bench.clients().await.len(), 5);
     bench.assert_sound(first.id).await;

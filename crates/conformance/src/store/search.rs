@@ -15,7 +15,7 @@ use proptest::test_runner::TestRunner;
 
 use crate::bench::Bench;
 use crate::given::{self, AWKWARD};
-use crate::list::{Row, assert_pages, assert_read};
+use crate::list::{Row, SIZES, assert_read};
 use crate::verbs::{ALL, write};
 
 const SENDERS: [&str; 4] = ["", "Herald", "herald", AWKWARD];
@@ -33,7 +33,7 @@ pub async fn messages_are_listed_newest_first_by_pages(bench: Bench) {
     }
     messages.reverse();
     assert_eq!(bench.messages(client).await, messages);
-    check(&bench, client, &messages, &MessageFilter::default()).await;
+    check(&bench, client, &messages, &MessageFilter::default(), &SIZES).await;
     let first = Some(messages[6].record.key.id);
     let older = bench.store.messages(client, &MessageFilter::default(), first, ALL, ALL).await.unwrap();
     assert_eq!((older.items, older.scanned_to), (Vec::new(), None), "nothing is older than the first");
@@ -42,20 +42,17 @@ pub async fn messages_are_listed_newest_first_by_pages(bench: Bench) {
 pub async fn each_filter_of_messages_counts_alone(bench: Bench) {
     let (client, messages) = many(&bench).await;
     let all = MessageFilter::default;
-    for status in Status::ALL {
-        check(&bench, client, &messages, &MessageFilter { statuses: vec![*status], ..all() }).await;
-    }
-    check(&bench, client, &messages, &MessageFilter { statuses: Status::ALL.to_vec(), ..all() }).await;
-    let open = vec![Status::Sent, Status::Queued, Status::Queued];
-    check(&bench, client, &messages, &MessageFilter { statuses: open, ..all() }).await;
-    for number in NUMBERS {
-        check(&bench, client, &messages, &MessageFilter { to: Some(phone(number)), ..all() }).await;
-    }
-    for sender in SENDERS.iter().copied().chain(["Herald ", "%"]) {
-        check(&bench, client, &messages, &MessageFilter { sender: sender.into(), ..all() }).await;
-    }
-    for reference in REFERENCES.iter().copied().chain(["order-", "order_1"]) {
-        check(&bench, client, &messages, &MessageFilter { reference: reference.into(), ..all() }).await;
+    let mut filters: Vec<MessageFilter> =
+        Status::ALL.iter().map(|status| MessageFilter { statuses: vec![*status], ..all() }).collect();
+    filters.push(MessageFilter { statuses: Status::ALL.to_vec(), ..all() });
+    filters.push(MessageFilter { statuses: vec![Status::Sent, Status::Queued, Status::Queued], ..all() });
+    filters.extend(NUMBERS.map(|number| MessageFilter { to: Some(phone(number)), ..all() }));
+    let senders = SENDERS.into_iter().chain(["Herald ", "%"]);
+    filters.extend(senders.map(|sender| MessageFilter { sender: sender.into(), ..all() }));
+    let references = REFERENCES.into_iter().chain(["order-", "order_1"]);
+    filters.extend(references.map(|reference| MessageFilter { reference: reference.into(), ..all() }));
+    for filter in filters {
+        check(&bench, client, &messages, &filter, &[(ALL, ALL), (2, 13), (ALL, 6)]).await;
     }
 }
 
@@ -68,13 +65,7 @@ pub async fn messages_of_one_millisecond_are_told_apart_by_their_time(bench: Ben
     let micro = Duration::from_micros(1);
     let read = async |created_from, created_before| {
         let filter = MessageFilter { created_from, created_before, ..MessageFilter::default() };
-        let rows: Vec<_> = messages.iter().map(|message| row(&filter, message)).collect();
-        for (limit, scan) in [(ALL, ALL), (2, 5), (ALL, 3)] {
-            assert_read(&rows, limit, scan, async |before, limit, scan| {
-                bench.store.messages(client, &filter, before, limit, scan).await.unwrap()
-            })
-            .await;
-        }
+        check(&bench, client, &messages, &filter, &[(ALL, ALL)]).await;
     };
     for at in &times {
         for at in [*at, *at + micro, *at - micro] {
@@ -86,6 +77,10 @@ pub async fn messages_of_one_millisecond_are_told_apart_by_their_time(bench: Ben
     read(Some(times[2]), Some(times[2])).await;
     read(Some(times[3]), Some(times[1])).await;
     read(Some(Timestamp::from_micros(0)), Some(times[times.len() - 1] + Duration::from_secs(1))).await;
+    // The window begins and ends with the times.
+    let (created_from, created_before) = (Some(times[5]), Some(times[20]));
+    let filter = MessageFilter { created_from, created_before, ..MessageFilter::default() };
+    check(&bench, client, &messages, &filter, &SIZES).await;
 }
 
 pub async fn filters_of_messages_combine(bench: Bench) {
@@ -94,25 +89,30 @@ pub async fn filters_of_messages_combine(bench: Bench) {
     let mut runner = TestRunner::deterministic();
     let cases = (any_filter(times), select(vec![1, 2, 3, 10, ALL]), select(vec![1, 2, 5, 13, ALL]));
     let mut found = 0;
-    for _ in 0..150 {
+    for _ in 0..80 {
         let (filter, limit, scan) = cases.new_tree(&mut runner).unwrap().current();
-        let rows: Vec<_> = messages.iter().map(|message| row(&filter, message)).collect();
-        found += rows.iter().filter(|row| row.shown.is_some()).count();
-        assert_read(&rows, limit, scan, async |before, limit, scan| {
-            bench.other.messages(client, &filter, before, limit, scan).await.unwrap()
+        found += messages.iter().filter(|message| row(&filter, message).shown.is_some()).count();
+        check(&bench, client, &messages, &filter, &[(limit, scan)]).await;
+    }
+    assert!(found > 150, "{found} messages in all were to be found");
+}
+
+/// Holds the list against what the filter is to show of `messages`, which are newest first. Of the sizes, each is a
+/// limit and a scan.
+async fn check(
+    bench: &Bench,
+    client: ClientId,
+    messages: &[Message],
+    filter: &MessageFilter,
+    sizes: &[(i64, i64)],
+) {
+    let rows: Vec<_> = messages.iter().map(|message| row(filter, message)).collect();
+    for (limit, scan) in sizes {
+        assert_read(&rows, *limit, *scan, async |before, limit, scan| {
+            bench.other.messages(client, filter, before, limit, scan).await.unwrap()
         })
         .await;
     }
-    assert!(found > 300, "{found} messages in all were to be found");
-}
-
-/// Holds the list against what the filter is to show of `messages`, which are newest first.
-async fn check(bench: &Bench, client: ClientId, messages: &[Message], filter: &MessageFilter) {
-    let rows: Vec<_> = messages.iter().map(|message| row(filter, message)).collect();
-    assert_pages(&rows, async |before, limit, scan| {
-        bench.store.messages(client, filter, before, limit, scan).await.unwrap()
-    })
-    .await;
 }
 
 fn row(filter: &MessageFilter, message: &Message) -> Row<Message, MessageId> {

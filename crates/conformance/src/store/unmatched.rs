@@ -1,12 +1,13 @@
 //! Reports that no message is known for: what an operator looks at when a provider's references do not match.
 
+use delivery::plan::Plan;
 use delivery::port::UnmatchedReport;
 use message::report::{ProviderReport, ReportState};
 
 use crate::bench::Bench;
 use crate::given::{self, AWKWARD, PROVIDER};
 use crate::list::{Row, assert_pages};
-use crate::verbs::ALL;
+use crate::verbs::{ALL, write};
 
 const DELIVERED: ReportState = ReportState::Delivered;
 
@@ -55,6 +56,9 @@ pub async fn a_report_is_matched_as_soon_as_its_reference_is_bound(bench: Bench)
     bench.apply_reports().await;
     assert_eq!(unmatched(&bench, "").await, left);
     assert_eq!(bench.pending().await, []);
+    let plan = Plan { done_reports: vec![left[0].id], ..Plan::default() };
+    write(bench.store.as_ref(), &[client], &plan).await.unwrap();
+    assert_eq!(unmatched(&bench, "").await, [], "it is dealt with");
 }
 
 pub async fn unmatched_reports_are_listed_newest_first_and_by_provider(bench: Bench) {
