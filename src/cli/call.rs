@@ -14,7 +14,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
 use super::connect::Global;
-use super::exit::{Failed, code_of};
+use super::exit::Failed;
 
 /// Arguments of `herald call`.
 #[derive(clap::Args)]
@@ -40,7 +40,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failed> {
     let mut client = Grpc::new(channel);
     client.ready().await.map_err(|error| Failed::new(7, error.into()))?;
     let codec = DynamicCodec(method.output());
-    let refused = |status: Status| Failed::new(code_of(status.code()), explain(&status));
+    let refused = |status: Status| Failed::from(herald_sdk::Error::from(status));
     if method.is_client_streaming() {
         return Err(anyhow!("{} takes a stream; call it from an SDK", args.method).into());
     }
@@ -76,11 +76,6 @@ fn print(message: &DynamicMessage) -> Result<(), Failed> {
     message.serialize_with_options(&mut json, &options).context("the answer cannot be shown as JSON")?;
     println!("{}", String::from_utf8_lossy(&out));
     Ok(())
-}
-
-/// A refusal with its reason and details, for a person.
-fn explain(status: &Status) -> anyhow::Error {
-    herald_sdk::Error::from(status.clone()).into()
 }
 
 /// Asks the server for the file that has the service, and for all that it imports.

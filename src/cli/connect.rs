@@ -29,12 +29,18 @@ pub struct Global {
     /// operator key is needed).
     #[arg(long, global = true, help_heading = HEADING, env = "HERALD_API_KEY_FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// The client that an operator key acts for.
+    /// The client that an operator key acts for; for operators' verbs: the client that they are about.
     #[arg(long = "client", global = true, help_heading = HEADING, env = "HERALD_CLIENT_ID", value_name = "ID")]
     pub client_id: Option<String>,
     /// How results are printed.
     #[arg(long, short, global = true, help_heading = HEADING, value_enum, default_value = "table")]
     pub output: Output,
+    /// The same as `-o json`.
+    #[arg(long, global = true, help_heading = HEADING, conflicts_with = "output")]
+    pub json: bool,
+    /// Colours on standard output; NO_COLOR turns them off, too.
+    #[arg(long, global = true, help_heading = HEADING, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub color: Color,
     /// How long a call may take, in seconds.
     #[arg(long, global = true, help_heading = HEADING, default_value_t = 30, value_name = "SECONDS",
         value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -49,21 +55,36 @@ pub enum Output {
     Jsonl,
 }
 
+/// When there are colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
 impl Global {
     /// A client of the SDK with the caller's key.
     pub fn client(&self) -> Result<herald_sdk::Client, Failed> {
-        self.connect(self.api_key("client.key")?)
+        // Only an operator acts for a client that is named.
+        let file = if self.client_id.is_some() { "admin.key" } else { "client.key" };
+        self.connect(self.api_key(file)?, self.client_id.clone())
     }
 
-    /// A client of the SDK with an operator's key.
+    /// A client of the SDK with an operator's key, which acts for nobody.
     pub fn operator(&self) -> Result<herald_sdk::Client, Failed> {
-        self.connect(self.api_key("admin.key")?)
+        self.connect(self.api_key("admin.key")?, None)
     }
 
-    fn connect(&self, key: String) -> Result<herald_sdk::Client, Failed> {
+    /// The client that an operator's verb is about; empty = none, or all.
+    pub fn subject(&self) -> String {
+        self.client_id.clone().unwrap_or_default()
+    }
+
+    fn connect(&self, key: String, client_id: Option<String>) -> Result<herald_sdk::Client, Failed> {
         let mut config = herald_sdk::Config::new(self.url(), key);
         config.timeout = Duration::from_secs(self.timeout);
-        config.client_id.clone_from(&self.client_id);
+        config.client_id = client_id;
         config.retry.max_attempts = ATTEMPTS;
         Ok(herald_sdk::Client::connect_lazy(config)?)
     }

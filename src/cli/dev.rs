@@ -1,6 +1,5 @@
 //! `herald dev`: everything in one process, with nothing to install.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +19,11 @@ use super::init::{self, NewKey};
 use super::log;
 use super::serve::shutdown_signal;
 use crate::config::{Config, SimulatorConfig};
+use crate::grpc::convert;
+use crate::grpc::trail::{Author, Deed};
+use crate::listener::Limits;
 use crate::node::{self, Node};
+use crate::proto_json::proto_json;
 use crate::secrets;
 
 /// The credit of the sandbox client.
@@ -65,7 +68,7 @@ pub async fn run(args: Args) -> Result<(), Failed> {
     let config = Config {
         listen: args.listen,
         metrics_listen: Some(args.metrics_listen),
-        store_url: format!("sqlite:{}", data.join("herald.db").display()),
+        store_url: format!("sqlite:{}", data.join("herald.db").display()).into(),
         pepper_file: data.join("pepper"),
         time_scale: args.time_scale,
         simulator: SimulatorConfig {
@@ -74,6 +77,7 @@ pub async fn run(args: Args) -> Result<(), Failed> {
             answer_timeout_ms: 2_000,
             ..SimulatorConfig::default()
         },
+        listener: Limits::local(),
         ..Config::default()
     };
     config.check()?;
@@ -176,9 +180,14 @@ async fn create_sandbox_client(store: &dyn Store) -> anyhow::Result<ClientId> {
         burst_parts: 0,
         default_sender: String::new(),
         max_parts: 10,
+        low_balance_micros: 0,
         created_at: now,
+        revision: 1,
     };
-    store.create_client(&client).await?;
+    let deed = Deed::new("AdminService.CreateClient", Some(client.id))
+        .change("", proto_json(&convert::client::client(&client)))
+        .note("first start");
+    store.create_client(&client, None, &Author::server().entry(now, deed)).await?;
     Ok(client.id)
 }
 
@@ -191,7 +200,7 @@ async fn give_credit(node: &Node, client: ClientId) -> anyhow::Result<()> {
         note: "first start".into(),
     };
     let app = &node.app;
-    top_up::top_up(app.store.as_ref(), app.bell.as_ref(), &app.timing, &request).await?;
+    top_up::top_up(app.store.as_ref(), app.bell.as_ref(), &app.timing, &request, None).await?;
     Ok(())
 }
 
@@ -224,7 +233,7 @@ impl Banner<'_> {
             None => String::new(),
         };
         let program = program_path();
-        let (bold, plain) = if std::io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        let (bold, plain) = if super::output::has_colour() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         let address = self.node.address;
         let data = self.data.display();
         // The pasted calls find the address and the key in ./.herald by themselves; elsewhere they are told.

@@ -10,6 +10,9 @@ use message::id::ClientId;
 use super::exit::{CONFIGURATION, Failed};
 use crate::auth::key::IssuedKey;
 use crate::config::Config;
+use crate::grpc::convert;
+use crate::grpc::trail::{Author, Deed};
+use crate::proto_json::{proto_json, proto_json_list};
 use crate::{node, secrets};
 
 /// Arguments of `herald init`.
@@ -50,7 +53,11 @@ pub async fn put_default_rate(store: &dyn Store, currency: &str, micros: i64) ->
         bail!("{currency:?} is not an ISO 4217 code");
     }
     let rate = RateRow { currency: currency.to_owned(), prefix: String::new(), part_price_micros: micros };
-    store.put_rates(&[rate]).await.context("cannot write the rate")
+    let deed = Deed::new("AdminService.SetRates", None)
+        .change("", proto_json_list([convert::rate::rate(&rate)]))
+        .note("set up");
+    let entry = Author::server().entry(store.now().await?, deed);
+    store.put_rates(&[rate], &entry).await.context("cannot write the rate")
 }
 
 /// A key to make.
@@ -70,6 +77,7 @@ pub async fn issue_key(
     file: &Path,
 ) -> anyhow::Result<()> {
     let issued = IssuedKey::generate(new.is_sandbox, &mut rand::rng());
+    let now = store.now().await?;
     let row = ApiKey {
         id: issued.id.clone(),
         client: new.client,
@@ -77,13 +85,20 @@ pub async fn issue_key(
         scopes: new.scopes.to_vec(),
         secret_hash: issued.hash(cost)?,
         fingerprint: issued.fingerprint(pepper).to_vec(),
-        created_at: store.now().await?,
+        created_at: now,
         expire_at: None,
         revoked_at: None,
+        last_used_at: None,
+        allowed_ranges: Vec::new(),
     };
+    let deed = Deed::new("AdminService.CreateApiKey", new.client)
+        .target(&row.id)
+        .change("", proto_json(&convert::key::api_key(&row)))
+        .note("set up");
+    let entry = Author::server().entry(now, deed);
     // The file first: a key that nobody can read is worse than a file without a key.
     secrets::create(file, issued.whole.expose())?;
-    if let Err(error) = store.create_api_key(&row).await {
+    if let Err(error) = store.create_api_key(&row, &entry).await {
         let _ = std::fs::remove_file(file);
         return Err(error).context("cannot store the key");
     }

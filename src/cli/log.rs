@@ -11,9 +11,14 @@ pub enum Format {
     Plain,
 }
 
+/// Any peer can make the HTTP/2 library warn, as often as it likes. `HERALD_LOG` may ask for it all the same.
+const QUIET: &str = "h2=error";
+
 /// Starts logging to standard error, at the level in `HERALD_LOG` or `default`.
 pub fn start(format: Format, default: &str) {
-    let filter = EnvFilter::try_from_env("HERALD_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let wanted = std::env::var("HERALD_LOG").unwrap_or_default();
+    let filter = EnvFilter::try_new(format!("{QUIET},{wanted}")).ok().filter(|_| !wanted.is_empty());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(format!("{QUIET},{default}")));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start (in tests) keeps the first.
     let _ = match format {

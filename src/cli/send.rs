@@ -1,91 +1,131 @@
-//! `herald send TO TEXT`.
+//! `herald send TO TEXT`, and a file of messages.
+
+mod file;
+
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use herald_sdk::v1::message::Status;
-use herald_sdk::{Client, Item, Receipt, v1};
+use herald_sdk::{Client, Item, Receipt, new_idempotency_key, v1};
+use prost_types::Timestamp;
 
+use super::choice::{self, Class, Encoding, NationalTable, OnUnknown, Priority};
 use super::connect::{Global, Output};
 use super::exit::{Failed, UNDELIVERED};
 use super::output;
+use super::parse;
 
 /// Arguments of `herald send`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The recipient in E.164 form, such as +12025550100.
-    to: String,
+    #[arg(required_unless_present = "file")]
+    to: Option<String>,
     /// The text; `-` reads it from standard input.
-    text: String,
+    #[arg(required_unless_present = "file")]
+    text: Option<String>,
+    /// Send the messages of a CSV file in the place of one. Its first line names its columns: to, text, and if you like
+    /// from, reference, at and metadata.NAME, which win over the options. Exit code 3: some were refused.
+    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["to", "text", "wait"])]
+    file: Option<PathBuf>,
+    /// The idempotency key: the same key and message are sent once. With --file the key of each is made of it and the
+    /// line's number. Made if absent.
+    #[arg(long)]
+    key: Option<String>,
+    /// Wait until the message is final, and tell each step. Exit code 10: it ended undelivered.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// How a message is sent.
+#[derive(clap::Args)]
+struct Options {
     /// A name of up to 11 characters, a number or a short code; else the client's default.
     #[arg(long)]
     from: Option<String>,
-    /// The idempotency key: the same key and message are sent once. Made if absent.
-    #[arg(long)]
-    key: Option<String>,
     /// Your own reference, told in every report.
     #[arg(long)]
     reference: Option<String>,
     /// Your own label; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse::label)]
     metadata: Vec<(String, String)>,
-    /// How long attempts may begin.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(1..=604_800))]
-    validity: Option<i64>,
+    /// When it is due: an RFC 3339 time, or a span from now such as +10m.
+    #[arg(long, value_name = "TIME", value_parser = parse::time_ahead)]
+    at: Option<Timestamp>,
+    /// How long attempts may begin, such as 10m or 48h; a bare number is seconds.
+    #[arg(long, value_name = "SPAN", value_parser = parse::span)]
+    validity: Option<prost_types::Duration>,
     /// Refused if it cannot write the text; chosen if absent.
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, ignore_case = true)]
     encoding: Option<Encoding>,
+    /// Replace characters outside GSM-7 if that makes the whole text GSM-7.
+    #[arg(long)]
+    transliterate: bool,
+    /// Try this national table.
+    #[arg(long, value_enum, ignore_case = true, value_name = "TABLE")]
+    national_table: Option<NationalTable>,
     /// Refuse the message if it needs more parts.
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..=255))]
     max_parts: Option<i32>,
-    /// Refuse the message if it costs more.
-    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
-    max_price_micros: Option<i64>,
-    /// What happens when nobody knows an attempt's outcome; else the client's default.
-    #[arg(long, value_enum)]
-    on_unknown: Option<OnUnknown>,
-    /// Wait until the message is final, and tell each step. Exit code 10: it ended undelivered.
+    /// Refuse the message if it costs more, in whole units such as 0.05.
+    #[arg(long, value_name = "AMOUNT", value_parser = parse::amount)]
+    max_price: Option<i64>,
+    /// Which messages it goes before.
+    #[arg(long, value_enum, ignore_case = true)]
+    priority: Option<Priority>,
+    /// Show it at once and do not keep it.
     #[arg(long)]
-    wait: bool,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Encoding {
-    Gsm7,
-    Ucs2,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum OnUnknown {
-    /// Never sent again: a report or the settlement decides.
-    Wait,
-    /// Sent again after a time; the recipient may get it twice.
-    Resend,
+    flash: bool,
+    /// What it is for.
+    #[arg(long, value_enum, ignore_case = true)]
+    class: Option<Class>,
+    /// What happens when nobody knows an attempt's outcome; else the client's default.
+    #[arg(long, value_enum, ignore_case = true)]
+    on_unknown: Option<OnUnknown>,
 }
 
 pub async fn run(global: &Global, args: Args) -> Result<(), Failed> {
+    let key = args.key.unwrap_or_else(new_idempotency_key);
+    let options = args.options.into_request();
+    if let Some(file) = args.file {
+        return file::run(global, file, options, key).await;
+    }
+    let (Some(to), Some(written)) = (args.to, args.text) else {
+        return Err(Failed::new(2, anyhow!("a recipient and a text are needed")));
+    };
+    let request = v1::SendMessageRequest { to, text: text(written)?, idempotency_key: key, ..options };
+    send_one(global, request, args.wait).await
+}
+
+async fn send_one(global: &Global, request: v1::SendMessageRequest, wait: bool) -> Result<(), Failed> {
     let client = global.client()?;
-    let wait = args.wait;
-    let request = request(args)?;
     // The position before the message exists: nothing of what follows is missed.
     let token = if wait { position(&client, global).await? } else { String::new() };
-    let receipt = client.send(request).await?;
+    let key = request.idempotency_key.clone();
+    let sent = client.send(request).await;
+    let receipt = sent.map_err(|error| Failed::of_keyed_call(error, &key))?;
     if !wait || global.output != Output::Json {
         print(global.output, &receipt)?;
     }
-    if !wait {
-        return Ok(());
-    }
+    if wait { see_through(&client, global.output, &receipt, token).await } else { Ok(()) }
+}
+
+/// Follows the message to its end.
+async fn see_through(client: &Client, mode: Output, receipt: &Receipt, token: String) -> Result<(), Failed> {
     let id = &receipt.message.id;
-    let ended = match ended_before(&client, &receipt).await? {
+    let ended = match ended_before(client, receipt).await? {
         Some(status) => {
-            if global.output == Output::Table {
+            if mode == Output::Table {
                 output::line(&format!("it is {} already", output::status_name(status)))?;
             }
             status
         }
-        None => follow(&client, global.output, id, token).await?,
+        None => follow(client, mode, id, token).await?,
     };
-    if global.output == Output::Json {
-        output::json(global.output, "Message", &client.get_message(id).await?)?;
+    if mode == Output::Json {
+        output::json(mode, "Message", &client.get_message(id).await?)?;
     }
     if ended == Status::Delivered {
         return Ok(());
@@ -93,45 +133,38 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failed> {
     Err(Failed::new(UNDELIVERED, anyhow!("message {id} ended as {}", output::status_name(ended))))
 }
 
-fn request(args: Args) -> Result<v1::SendMessageRequest, Failed> {
-    let text = if args.text == "-" { read_text()? } else { args.text };
-    let encoding = match args.encoding {
-        Some(Encoding::Gsm7) => v1::Encoding::Gsm7,
-        Some(Encoding::Ucs2) => v1::Encoding::Ucs2,
-        None => v1::Encoding::Unspecified,
-    };
-    let on_unknown = match args.on_unknown {
-        Some(OnUnknown::Wait) => v1::OnUnknown::Wait,
-        Some(OnUnknown::Resend) => v1::OnUnknown::Resend,
-        None => v1::OnUnknown::Unspecified,
-    };
-    Ok(v1::SendMessageRequest {
-        to: args.to,
-        text,
-        sender: args.from.unwrap_or_default(),
-        idempotency_key: args.key.unwrap_or_default(),
-        reference: args.reference.unwrap_or_default(),
-        metadata: args.metadata.into_iter().collect(),
-        encoding: encoding.into(),
-        max_parts: args.max_parts.unwrap_or_default(),
-        max_price_micros: args.max_price_micros.unwrap_or_default(),
-        validity_period: args.validity.map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
-        on_unknown: on_unknown.into(),
-        ..Default::default()
-    })
+impl Options {
+    /// A request that lacks its recipient, its text and its key.
+    fn into_request(self) -> v1::SendMessageRequest {
+        v1::SendMessageRequest {
+            sender: self.from.unwrap_or_default(),
+            reference: self.reference.unwrap_or_default(),
+            metadata: self.metadata.into_iter().collect(),
+            encoding: choice::or_unspecified(self.encoding),
+            transliterate: self.transliterate,
+            national_table: choice::or_unspecified(self.national_table),
+            max_parts: self.max_parts.unwrap_or_default(),
+            max_price_micros: self.max_price.unwrap_or_default(),
+            schedule_time: self.at,
+            validity_period: self.validity,
+            priority: choice::or_unspecified(self.priority),
+            flash: self.flash,
+            message_class: choice::or_unspecified(self.class),
+            on_unknown: choice::or_unspecified(self.on_unknown),
+            ..Default::default()
+        }
+    }
 }
 
-/// The text on standard input, without the line end that `echo` adds.
-fn read_text() -> Result<String, Failed> {
+/// The text as given; `-` stands for standard input, without the line end that `echo` adds.
+pub fn text(given: String) -> Result<String, Failed> {
+    if given != "-" {
+        return Ok(given);
+    }
     let text =
         std::io::read_to_string(std::io::stdin()).context("cannot read the text from standard input")?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// The end of the client's log as of now.
@@ -146,17 +179,14 @@ fn print(mode: Output, receipt: &Receipt) -> Result<(), Failed> {
     if mode != Output::Table {
         return output::json(mode, "Message", message);
     }
-    let encoding = message.encoding().as_str_name();
     output::line(&output::facts(&[
         ("id", message.id.clone()),
         ("status", output::status_name(message.status()).to_owned()),
-        ("encoding", encoding.strip_prefix("ENCODING_").unwrap_or(encoding).to_owned()),
+        ("encoding", output::word(message.encoding().as_str_name(), "ENCODING_")),
         ("parts", message.part_count.to_string()),
         ("price", format!("{} {}", output::money(message.price_micros), message.currency)),
-        (
-            "replayed",
-            if receipt.replayed { "yes: the same key was used before".into() } else { String::new() },
-        ),
+        ("due", output::time(message.schedule_time.as_ref())),
+        ("replayed", output::replayed(receipt.replayed)),
     ]))
 }
 
@@ -196,12 +226,6 @@ fn is_final(status: Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_label_is_split_at_its_first_equals_sign() {
-        assert_eq!(label("order=a=b"), Ok(("order".to_owned(), "a=b".to_owned())));
-        assert!(label("order").is_err());
-    }
 
     #[test]
     fn ten_and_up_is_final() {

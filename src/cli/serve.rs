@@ -1,21 +1,15 @@
 //! `herald serve`: the server on the configured store.
 
-use std::path::PathBuf;
-
+use super::config::SettingsArgs;
 use super::exit::{CONFIGURATION, Failed};
 use super::log;
-use crate::config::Config;
 use crate::node::{self, Node};
 
 /// Arguments of `herald serve`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The configuration file (TOML). The environment (`HERALD_...`) and flags win over it.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// Where the API listens.
-    #[arg(long)]
-    listen: Option<std::net::SocketAddr>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// How log lines look.
     #[arg(long, value_enum, default_value = "json")]
     log_format: log::Format,
@@ -23,11 +17,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> Result<(), Failed> {
     log::start(args.log_format, "info");
-    let mut config =
-        Config::read(args.config.as_deref()).map_err(|error| Failed::new(CONFIGURATION, error))?;
-    if let Some(listen) = args.listen {
-        config.listen = listen;
-    }
+    let config = args.settings.read()?.config;
     let store = node::open_store(&config).await?;
     let pending = store.pending_migrations().await.map_err(anyhow::Error::from)?;
     if !pending.is_empty() {

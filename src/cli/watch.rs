@@ -6,10 +6,10 @@ mod token;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use herald_sdk::v1::message::Status;
 use herald_sdk::v1::{subscribe_delivery_reports_response, subscribe_events_response};
 use herald_sdk::{Frame, Item, Subscription, v1};
 
+use super::choice::{self, Status};
 use super::connect::{Global, Output};
 use super::exit::Failed;
 use super::output;
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long)]
     from_oldest: bool,
     /// Only this status, such as `delivered`; may be repeated.
-    #[arg(long, value_parser = status)]
+    #[arg(long, value_enum, ignore_case = true, hide_possible_values = true)]
     status: Vec<Status>,
     /// Only final ones.
     #[arg(long = "final")]
@@ -87,7 +87,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failed> {
         let request = v1::SubscribeDeliveryReportsRequest {
             resume_token,
             from_oldest,
-            statuses: args.status.iter().map(|status| i32::from(*status)).collect(),
+            statuses: choice::all(args.status),
             final_only: args.only_final,
             reference: args.reference.unwrap_or_default(),
             message_ids: args.message,
@@ -181,27 +181,5 @@ impl Entry for v1::Event {
         let response =
             v1::SubscribeEventsResponse { resume_token: frame.resume_token.clone(), frame: Some(kind) };
         output::json(mode, "SubscribeEventsResponse", &response)
-    }
-}
-
-fn status(text: &str) -> Result<Status, String> {
-    let name = format!("STATUS_{}", text.trim_start_matches("STATUS_").to_uppercase());
-    let known = Status::from_str_name(&name).filter(|status| *status != Status::Unspecified);
-    known.ok_or_else(|| {
-        "it must be queued, sending, failed_temp, unknown, sent, delivered, failed_perm or expired".into()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_may_be_written_as_it_is_shown() {
-        for text in ["failed_perm", "FAILED_PERM", "STATUS_FAILED_PERM"] {
-            assert_eq!(status(text), Ok(Status::FailedPerm), "{text}");
-        }
-        assert!(status("unspecified").is_err());
-        assert!(status("lost").is_err());
     }
 }

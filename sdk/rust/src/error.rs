@@ -122,6 +122,15 @@ impl From<Status> for Error {
     }
 }
 
+/// The error of one item, as a call of its own would have had it.
+impl From<tonic_types::pb::Status> for Error {
+    fn from(status: tonic_types::pb::Status) -> Self {
+        let code = Code::from(status.code);
+        let details = prost::Message::encode_to_vec(&status).into();
+        Status::with_details(code, status.message, details).into()
+    }
+}
+
 impl From<&tonic_types::FieldViolation> for FieldViolation {
     fn from(violation: &tonic_types::FieldViolation) -> Self {
         Self { field: violation.field.clone(), description: violation.description.clone() }
@@ -231,6 +240,19 @@ mod tests {
         assert_eq!(error.retry_after(), Some(Duration::from_millis(1_500)));
         let shown = error.to_string();
         assert_eq!(shown, "FAILED_PRECONDITION INSUFFICIENT_CREDIT: credit is short (try again in 1.5 s)");
+    }
+
+    #[test]
+    fn an_items_error_tells_what_a_call_would_have_told() {
+        use prost::Message;
+        let mut details = ErrorDetails::new();
+        details.set_error_info("NO_ROUTE", "herald", HashMap::<String, String>::new());
+        details.set_request_info("req-3", "");
+        let status = Status::with_error_details(Code::FailedPrecondition, "nobody reaches it", details);
+        let item = tonic_types::pb::Status::decode(status.details()).unwrap();
+        let error = Error::from(item);
+        assert_eq!((error.code(), error.reason()), (Code::FailedPrecondition, Some(ErrorReason::NoRoute)));
+        assert_eq!((error.message(), error.request_id()), ("nobody reaches it", Some("req-3")));
     }
 
     #[test]

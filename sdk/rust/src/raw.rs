@@ -47,7 +47,7 @@ impl Raw {
     }
 
     pub fn admin(&self) -> AdminServiceClient<Transport> {
-        AdminServiceClient::new(self.0.clone())
+        AdminServiceClient::new(self.0.clone()).max_decoding_message_size(ANSWER_MAX_BYTES)
     }
 }
 

@@ -23,8 +23,11 @@ use progress::{After, Progress};
 pub type ReportSubscription = Subscription<v1::DeliveryReport>;
 /// A subscription to the whole event log.
 pub type EventSubscription = Subscription<v1::Event>;
+/// A subscription to the balance, which is a state: its entries replace each other, and its frames have no token.
+pub type BalanceSubscription = Subscription<v1::Balance>;
 
-/// The client's log, live: each entry once, in order, whatever happens to connections and servers in between.
+/// The client's log, live: each entry once, in order, whatever happens to connections and servers in between. (Of a
+/// balance: the newest, whatever happens.)
 ///
 /// It connects when it is first polled. When the connection breaks, the server stops, or nothing comes for three
 /// heartbeats, it connects again with the last token, with growing pauses, for ever or as long as
@@ -40,7 +43,7 @@ pub struct Subscription<T> {
 /// One frame: store `resume_token` when you have dealt with the item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame<T> {
-    /// The position after this frame, good on every RPC that has the field.
+    /// The position after this frame, good on every RPC that has the field; empty where there is none.
     pub resume_token: String,
     pub item: Item<T>,
 }
@@ -48,9 +51,9 @@ pub struct Frame<T> {
 /// What a frame carries.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item<T> {
-    /// A delivery report or an event.
+    /// A delivery report, an event or a balance.
     Entry(T),
-    /// A sign of life. The first frame of each connection is one.
+    /// A sign of life. The first frame of each connection to the log is one.
     Heartbeat(v1::Heartbeat),
 }
 

@@ -36,6 +36,30 @@ impl Method for SendMessage {
     type Response = v1::SendMessageResponse;
 }
 
+struct SendMessages;
+
+impl Method for SendMessages {
+    const SERVICE: &'static str = "herald.v1.MessagingService";
+    type Request = v1::SendMessagesRequest;
+    type Response = v1::SendMessagesResponse;
+}
+
+struct CancelMessage;
+
+impl Method for CancelMessage {
+    const SERVICE: &'static str = "herald.v1.MessagingService";
+    type Request = v1::CancelMessageRequest;
+    type Response = v1::CancelMessageResponse;
+}
+
+struct CreateApiKey;
+
+impl Method for CreateApiKey {
+    const SERVICE: &'static str = "herald.v1.AdminService";
+    type Request = v1::CreateApiKeyRequest;
+    type Response = v1::CreateApiKeyResponse;
+}
+
 struct CreateClient;
 
 impl Method for CreateClient {
@@ -165,11 +189,49 @@ async fn calls_tell_the_key_and_the_deadline() {
 }
 
 #[tokio::test]
-async fn what_makes_something_new_without_a_key_is_never_repeated() {
-    let (client, script) = start::<CreateClient>(vec![Err(uncertain())]).await;
-    let error = client.create_client(v1::CreateClientRequest::default()).await.unwrap_err();
+async fn what_changes_something_without_a_key_is_never_repeated() {
+    let (client, script) = start::<CreateApiKey>(vec![Err(uncertain())]).await;
+    let error = client.create_api_key(v1::CreateApiKeyRequest::default()).await.unwrap_err();
     assert_eq!(error.reason(), Some(ErrorReason::OutcomeUncertain));
     assert_eq!(script.asked.lock().unwrap().len(), 1);
+    let (client, script) = start::<CancelMessage>(vec![Err(uncertain())]).await;
+    client.cancel_message("m1").await.unwrap_err();
+    assert_eq!(script.asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_is_made_under_one_key_however_often_it_is_asked_for() {
+    let made =
+        v1::CreateClientResponse { client: Some(v1::Client { id: "c1".into(), ..Default::default() }) };
+    let (client, script) = start::<CreateClient>(vec![Err(uncertain()), Ok(made)]).await;
+    assert_eq!(client.create_client(v1::CreateClientRequest::default()).await.unwrap().id, "c1");
+    let asked = script.asked.lock().unwrap();
+    assert!(!asked[0].1.idempotency_key.is_empty());
+    assert_eq!(asked[0].1.idempotency_key, asked[1].1.idempotency_key);
+}
+
+#[tokio::test]
+async fn a_batch_keeps_its_key_and_answers_each_message_by_itself() {
+    use v1::send_outcome::Outcome;
+    let refusal = tonic_types::pb::Status { code: Code::FailedPrecondition.into(), ..Default::default() };
+    let outcomes = [Outcome::Accepted(v1::Accepted::default()), Outcome::Error(refusal)];
+    let outcomes = outcomes.map(|outcome| v1::SendOutcome { outcome: Some(outcome) }).to_vec();
+    let answer = v1::SendMessagesResponse { outcomes, accepted_count: 1, refused_count: 1 };
+    let (client, script) =
+        start::<SendMessages>(vec![Err(uncertain()), Ok(answer.clone()), Ok(answer)]).await;
+    let batch = |count| v1::SendMessagesRequest {
+        messages: vec![v1::SendMessageRequest::default(); count],
+        ..Default::default()
+    };
+    let outcomes = client.send_many(batch(2)).await.unwrap();
+    assert!(outcomes[0].is_ok());
+    assert_eq!(outcomes[1].as_ref().unwrap_err().code(), Code::FailedPrecondition);
+    // An answer that does not fit its request is none.
+    assert_eq!(client.send_many(batch(3)).await.unwrap_err().code(), Code::Internal);
+    let asked = script.asked.lock().unwrap();
+    assert!(!asked[0].1.idempotency_key.is_empty());
+    assert_eq!(asked[0].1.idempotency_key, asked[1].1.idempotency_key);
+    assert_ne!(asked[0].1.idempotency_key, asked[2].1.idempotency_key);
 }
 
 #[tokio::test]

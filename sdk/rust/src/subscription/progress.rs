@@ -139,6 +139,18 @@ impl From<v1::SubscribeEventsResponse> for Arrived<v1::Event> {
     }
 }
 
+impl From<v1::WatchBalanceResponse> for Arrived<v1::Balance> {
+    fn from(response: v1::WatchBalanceResponse) -> Self {
+        use v1::watch_balance_response::Frame;
+        match response.frame {
+            // Without its `seq`, which may stay the same while the mark of a low balance moves.
+            Some(Frame::Balance(balance)) => Self::entry(String::new(), 0, balance),
+            Some(Frame::Heartbeat(heartbeat)) => Self::heartbeat(String::new(), heartbeat),
+            None => Self::unknown(String::new()),
+        }
+    }
+}
+
 impl<T> Arrived<T> {
     pub(super) fn entry(token: String, seq: i64, entry: T) -> Self {
         Self { token, seq, interval: None, item: Some(Item::Entry(entry)) }
