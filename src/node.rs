@@ -12,8 +12,8 @@ use delivery::change::Mover;
 use delivery::dispatch::Dispatcher;
 use delivery::lane::Lanes;
 use delivery::port::{Bell, Limiter, Queue, Store};
-use delivery::watch::Hub;
 use delivery::retention::{self, Archive};
+use delivery::watch::Hub;
 use delivery::{inbox, reconcile, sweep};
 use memory::{MemoryBell, MemoryLimiter, MemoryQueue};
 use message::parts::ReferenceBits;
@@ -74,7 +74,7 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
                 max_connections: config.store_connections,
                 ..store_postgres::PoolOptions::default()
             };
-            let store = PostgresStore::connect(&url, options, store_postgres::Clock::Database)
+            let store = PostgresStore::connect(url.expose(), options, store_postgres::Clock::Database)
                 .await
                 .context("cannot connect to PostgreSQL")?;
             Arc::new(store)
@@ -288,7 +288,7 @@ fn serve_api(
     let options = listener::Options {
         limits: config.listener.clone(),
         trusted_proxies: config.limits.trusted_proxies.clone(),
-        tls: config.tls.acceptor()?,
+        tls: listener::acceptor(&config.tls)?,
     };
     let served = listener::serve(listener, service, options, stop.clone());
     api.spawn(async move {

@@ -29,7 +29,7 @@ use connection::{Connections, Ended};
 use places::Places;
 
 pub use limits::Limits;
-pub use tls::TlsConfig;
+pub use tls::acceptor;
 
 /// After an error that concerns the process, such as no file descriptors left. Trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

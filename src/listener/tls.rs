@@ -1,51 +1,32 @@
 //! TLS on the API's port: optional, with a certificate and a key from files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto};
 
-/// The `[tls]` of the configuration. Without files the port speaks HTTP/2 in the clear.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TlsConfig {
-    /// The certificate and those between it and its root, as PEM.
-    pub cert_file: Option<PathBuf>,
-    /// The certificate's private key, as PEM.
-    pub key_file: Option<PathBuf>,
-}
+use crate::config::TlsConfig;
 
-impl TlsConfig {
-    /// One file is no good without the other.
-    pub fn check(&self) -> anyhow::Result<()> {
-        if self.cert_file.is_some() != self.key_file.is_some() {
-            bail!("tls.cert_file and tls.key_file go together: one is set and the other is not");
-        }
-        Ok(())
-    }
-
-    /// What ends TLS on the port; `None` = it has none. The files are read here, once.
-    pub fn acceptor(&self) -> anyhow::Result<Option<TlsAcceptor>> {
-        let (Some(cert_file), Some(key_file)) = (&self.cert_file, &self.key_file) else { return Ok(None) };
-        let chain = certificates(cert_file)?;
-        let key = PrivateKeyDer::from_pem_file(key_file)
-            .with_context(|| format!("cannot read a private key from tls.key_file {}", key_file.display()))?;
-        let provider = Arc::new(crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("TLS cannot be set up")?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .context("tls.cert_file and tls.key_file do not belong together")?;
-        // RFC 9113 section 3.2. A peer that offers only other protocols is refused in the handshake.
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Some(TlsAcceptor::from(Arc::new(config))))
-    }
+/// What ends TLS on the port; `None` = it has none. The files are read here, once.
+pub fn acceptor(config: &TlsConfig) -> anyhow::Result<Option<TlsAcceptor>> {
+    let (Some(cert_file), Some(key_file)) = (&config.cert_file, &config.key_file) else { return Ok(None) };
+    let chain = certificates(cert_file)?;
+    let key = PrivateKeyDer::from_pem_file(key_file)
+        .with_context(|| format!("cannot read a private key from tls.key_file {}", key_file.display()))?;
+    let provider = Arc::new(crypto::ring::default_provider());
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("TLS cannot be set up")?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("tls.cert_file and tls.key_file do not belong together")?;
+    // RFC 9113 section 3.2. A peer that offers only other protocols is refused in the handshake.
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Some(TlsAcceptor::from(Arc::new(server))))
 }
 
 fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
@@ -63,15 +44,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_without_a_key_and_files_without_pem_are_refused() {
-        assert!(TlsConfig::default().check().is_ok());
-        let half = TlsConfig { cert_file: Some("cert.pem".into()), key_file: None };
-        assert!(half.check().is_err());
+    fn files_without_pem_are_refused() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("empty.pem");
         std::fs::write(&file, "").expect("a file");
         let both = TlsConfig { cert_file: Some(file.clone()), key_file: Some(file) };
-        let Err(error) = both.acceptor() else { panic!("an empty file holds no certificate") };
+        let Err(error) = acceptor(&both) else { panic!("an empty file holds no certificate") };
         assert!(error.to_string().contains("tls.cert_file"), "{error:#}");
     }
 }

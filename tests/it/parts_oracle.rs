@@ -101,10 +101,10 @@ fn parts_by_cluster_differ_from_the_oracle_by_the_listed_rules_only() {
 }
 
 fn split(text: &str, by: SplitBy) -> (Encoding, Content, Result<Vec<Part>, PartsError>) {
-    let encoding = encoding::choose(text, None).expect("no encoding is asked for");
+    let coding = encoding::choose(text, None, None, ReferenceBits::Eight).expect("no encoding is asked for");
     let content = Content::Text(MessageText::from(text.to_owned()));
-    let parts = parts::split(&content, encoding, ReferenceBits::Eight, by);
-    (encoding, content, parts)
+    let parts = parts::split(&content, coding, ReferenceBits::Eight, by);
+    (coding.encoding, content, parts)
 }
 
 fn texts_of<'a>(parts: &[Part], content: &'a Content) -> Vec<&'a str> {

@@ -96,6 +96,7 @@ pub(super) fn broken_clients() -> Vec<(&'static str, v1::Client)> {
         ("client.burst_parts", Client { burst_parts: -1, ..fine() }),
         ("client.max_parts", Client { max_parts: 256, ..fine() }),
         ("client.max_parts", Client { max_parts: -1, ..fine() }),
+        ("client.low_balance_micros", Client { low_balance_micros: -1, ..fine() }),
         ("client.default_sender", Client { default_sender: "TwelveLetter".into(), ..fine() }),
     ]
 }
@@ -108,7 +109,7 @@ pub(super) fn broken_keys(account: &Account) -> Vec<(&'static str, v1::CreateApi
         client_id: account.id.clone(),
         name: "key".into(),
         scopes: scopes(&[v1::Scope::Read]),
-        expire_time: None,
+        ..Default::default()
     };
     vec![
         ("client_id", Key { client_id: "7".into(), ..fine() }),
@@ -124,6 +125,8 @@ pub(super) fn broken_keys(account: &Account) -> Vec<(&'static str, v1::CreateApi
             "expire_time",
             Key { expire_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }), ..fine() },
         ),
+        ("allowed_ranges", Key { allowed_ranges: vec!["192.0.2.1".into()], ..fine() }),
+        ("allowed_ranges", Key { allowed_ranges: vec!["192.0.2.0/24".into(); 21], ..fine() }),
     ]
 }
 

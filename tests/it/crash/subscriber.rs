@@ -101,6 +101,7 @@ fn money(transaction: &v1::Transaction) -> Money {
             Type::Hold => TransactionType::Hold,
             Type::Capture => TransactionType::Capture,
             Type::Release => TransactionType::Release,
+            Type::Adjustment => TransactionType::Adjustment,
             Type::Unspecified => panic!("a transaction of no type"),
         },
         available_delta: transaction.available_delta_micros,

@@ -1,10 +1,12 @@
 //! One client never sees, counts or guesses another's rows, and nobody calls without the right key. The methods are
 //! those of the descriptors: a new one without a row here fails.
 
-mod rows;
+pub(crate) mod rows;
 
 use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 
+use herald_sdk::Client;
 use herald_sdk::tonic::{Code, Status};
 use herald_sdk::v1::{self, ErrorReason};
 use prost::bytes::Bytes;
@@ -12,15 +14,17 @@ use prost_reflect::{DynamicMessage, MethodDescriptor};
 use serde_json::{Value, json};
 use tonic_types::StatusExt;
 
-use rows::{Named, RESUME_TOKEN, ROWS, Things, method, rows};
+use rows::{Named, OF_PROVIDERS, RESUME_TOKEN, ROWS, Things, rows};
 
 use crate::support::raw::{self, Caller};
 use crate::support::{
     Account, Herald, Mode, NewAccount, Setup, assert_refused, new_key, nothing_held, on_both_stores, sms,
+    until,
 };
 
 on_both_stores! {
     a_foreign_id_is_answered_exactly_as_an_absent_one,
+    a_malformed_id_is_refused_by_the_name_of_its_field,
     nothing_of_another_client_is_in_any_answer,
     every_method_demands_a_valid_key,
     a_malformed_key_is_as_invalid_as_an_unknown_one,
@@ -32,13 +36,12 @@ async fn a_foreign_id_is_answered_exactly_as_an_absent_one(mode: Mode) {
     let mut herald = Herald::start(mode, Setup::default()).await;
     let (own, foreign) =
         (herald.account(NewAccount::default()).await, herald.account(NewAccount::default()).await);
-    let (own_things, foreign_things) = (things(&own).await, things(&foreign).await);
+    let (own_things, foreign_things) = (things(&herald, &own).await, things(&herald, &foreign).await);
     let caller = Caller::new(&herald).with_key(&own.key);
     for (row, method) in rows() {
         for (field, named) in row.names {
             let ask = async |value: &str| {
-                let mut request = (row.request)(&own_things);
-                request[*field] = if *field == "message_ids" { json!([value]) } else { json!(value) };
+                let request = naming((row.request)(&own_things), field, value);
                 let answer = caller.call(&raw::path(&method), raw::request(&method, request)).await;
                 tell(&method, answer, value)
             };
@@ -54,11 +57,38 @@ async fn a_foreign_id_is_answered_exactly_as_an_absent_one(mode: Mode) {
     herald.finish().await;
 }
 
+async fn a_malformed_id_is_refused_by_the_name_of_its_field(mode: Mode) {
+    const MALFORMED: &str = "no\u{7}id";
+    let mut herald = Herald::start(mode, Setup::default()).await;
+    let own = herald.account(NewAccount::default()).await;
+    let things = things(&herald, &own).await;
+    for (row, method) in rows() {
+        for (field, named) in row.names {
+            let key = if row.scope == "ADMIN" { herald.operator_key() } else { &own.key };
+            let request = naming((row.request)(&things), field, MALFORMED);
+            let answer = Caller::new(&herald).with_key(key);
+            let answer = answer.call(&raw::path(&method), raw::request(&method, request)).await;
+            let refused = answer.expect_err(row.method);
+            let reason = match named {
+                Named::ResumeToken => ErrorReason::ResumeTokenInvalid,
+                Named::MessagesPage | Named::TransactionsPage => ErrorReason::PageTokenInvalid,
+                _ => ErrorReason::InvalidField,
+            };
+            assert_refused(&refused, Code::InvalidArgument, reason);
+            let details = refused.get_error_details();
+            let told = details.bad_request().expect("the field is named");
+            let is_named = told.field_violations.iter().all(|told| told.field.starts_with(field));
+            assert!(is_named, "{} by {field}: {told:?}", row.method);
+        }
+    }
+    herald.finish().await;
+}
+
 async fn nothing_of_another_client_is_in_any_answer(mode: Mode) {
     let mut herald = Herald::start(mode, Setup::default()).await;
     let (own, foreign) =
         (herald.account(NewAccount::default()).await, herald.account(NewAccount::default()).await);
-    let (own_things, foreign_things) = (things(&own).await, things(&foreign).await);
+    let (own_things, foreign_things) = (things(&herald, &own).await, things(&herald, &foreign).await);
     let caller = Caller::new(&herald).with_key(&own.key);
     let mut is_own_told = false;
     for (row, method) in rows().filter(|(row, _)| row.scope != "ADMIN") {
@@ -81,7 +111,7 @@ async fn nothing_of_another_client_is_in_any_answer(mode: Mode) {
 async fn every_method_demands_a_valid_key(mode: Mode) {
     let mut herald = Herald::start(mode, Setup::default()).await;
     let own = herald.account(NewAccount::default()).await;
-    let things = things(&own).await;
+    let things = things(&herald, &own).await;
     // A key of the right form, with a right checksum, that was never made here: another installation's.
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut elsewhere = Herald::start_in(Mode::Sqlite, Setup::default(), folder).await;
@@ -89,9 +119,9 @@ async fn every_method_demands_a_valid_key(mode: Mode) {
     elsewhere.finish().await;
     for (row, method) in rows() {
         let (path, body) = (raw::path(&method), raw::request(&method, (row.request)(&things)));
-        let without = Caller::new(&herald).call(&path, body.clone()).await;
+        let without = admitted(&Caller::new(&herald), &path, body.clone()).await;
         assert_refused(&without.expect_err(row.method), Code::Unauthenticated, ErrorReason::ApiKeyMissing);
-        let with_another = Caller::new(&herald).with_key(&stranger).call(&path, body).await;
+        let with_another = admitted(&Caller::new(&herald).with_key(&stranger), &path, body).await;
         assert_refused(
             &with_another.expect_err(row.method),
             Code::Unauthenticated,
@@ -106,7 +136,7 @@ async fn a_malformed_key_is_as_invalid_as_an_unknown_one(mode: Mode) {
     let own = herald.account(NewAccount::default()).await;
     let last = own.key.chars().last().expect("a key has characters");
     let changed = own.key[..own.key.len() - 1].to_owned() + if last == '0' { "1" } else { "0" };
-    let method = method("AccountService/GetAccount");
+    let method = raw::method("AccountService/GetAccount");
     let call = async |caller: Caller| caller.call(&raw::path(&method), Bytes::new()).await;
     for key in ["", "hk", "hk_test_x_y", &changed] {
         let refused = call(Caller::new(&herald).with_key(key)).await.expect_err("refused");
@@ -124,7 +154,7 @@ async fn every_method_demands_its_scope(mode: Mode) {
         [("SEND", v1::Scope::Send), ("READ", v1::Scope::Read), ("BILLING", v1::Scope::Billing)];
     let mut herald = Herald::start(mode, Setup::default()).await;
     let own = herald.account(NewAccount::default()).await;
-    let things = things(&own).await;
+    let things = things(&herald, &own).await;
     for (row, method) in rows() {
         let (path, body) = (raw::path(&method), raw::request(&method, (row.request)(&things)));
         let others: Vec<v1::Scope> =
@@ -153,7 +183,7 @@ async fn a_client_acts_for_itself_only_and_an_operator_for_whom_it_names(mode: M
     let mut herald = Herald::start(mode, Setup::default()).await;
     let (own, foreign) =
         (herald.account(NewAccount::default()).await, herald.account(NewAccount::default()).await);
-    let things = things(&own).await;
+    let things = things(&herald, &own).await;
     for (row, method) in rows() {
         let (path, body) = (raw::path(&method), raw::request(&method, (row.request)(&things)));
         for id in [foreign.id.clone(), absent(Named::Client)] {
@@ -164,6 +194,13 @@ async fn a_client_acts_for_itself_only_and_an_operator_for_whom_it_names(mode: M
         let operator = Caller::new(&herald).with_key(herald.operator_key());
         let named = operator.clone().with("herald-client-id", &own.id).call(&path, body.clone()).await;
         assert!(named.is_ok(), "{} refuses an operator: {named:?}", row.method);
+        if row.scope != "ADMIN" {
+            let absent = operator.clone().with("herald-client-id", &absent(Named::Client));
+            let absent = absent.call(&path, body.clone()).await.expect_err(row.method);
+            assert_refused(&absent, Code::NotFound, ErrorReason::ResourceNotFound);
+        }
+        let malformed = operator.clone().with("herald-client-id", "7").call(&path, body.clone()).await;
+        assert_refused(&malformed.expect_err(row.method), Code::InvalidArgument, ErrorReason::InvalidField);
         let unnamed = operator.call(&path, body).await;
         if matches!(row.scope, "ADMIN" | "") {
             assert!(unnamed.is_ok(), "{} refuses an operator: {unnamed:?}", row.method);
@@ -177,9 +214,10 @@ async fn a_client_acts_for_itself_only_and_an_operator_for_whom_it_names(mode: M
 #[test]
 fn every_method_of_the_api_has_a_row() {
     let described: BTreeSet<String> = raw::methods().iter().map(raw::short_name).collect();
-    let rows: BTreeSet<String> = ROWS.iter().map(|row| row.method.to_owned()).collect();
+    let named = ROWS.iter().map(|row| row.method).chain(OF_PROVIDERS.iter().copied());
+    let rows: BTreeSet<String> = named.map(str::to_owned).collect();
     assert_eq!(described, rows);
-    assert_eq!(ROWS.len(), rows.len());
+    assert_eq!(ROWS.len() + OF_PROVIDERS.len(), rows.len());
 }
 
 #[test]
@@ -197,11 +235,27 @@ fn every_field_that_names_something_is_tried() {
     }
 }
 
+/// The answer, as soon as strangers are given one: they are limited.
+async fn admitted(caller: &Caller, path: &str, body: Bytes) -> Result<Bytes, Status> {
+    until("an answer", async || {
+        let answer = caller.call(path, body.clone()).await;
+        let is_limited = matches!(&answer, Err(status) if status.code() == Code::ResourceExhausted);
+        (!is_limited).then_some(answer)
+    })
+    .await
+}
+
 /// Two messages of the account, to their end, and tokens of its lists.
-async fn things(account: &Account) -> Things {
+pub(crate) async fn things(herald: &Herald, account: &Account) -> Things {
     let client = &account.client;
+    let key = new_key(herald, &account.id, &[v1::Scope::Read]).await;
+    let api_key = herald.client(&key).account().await.expect("the account").api_key.expect("the key").id;
+    let request = v1::CreateProviderKeyRequest { provider: "simulator".into(), name: "dlr".into() };
+    let made = herald.operator().raw().admin().create_provider_key(request).await;
+    let provider_key = made.expect("the key is made").into_inner().provider_key.expect("the key").id;
     let sent = client.send(sms("+12025550100", "Hello")).await.expect("the send is accepted");
     client.send(sms("+12025550100", "Hello")).await.expect("the send is accepted");
+    let canceled = canceled(client).await;
     nothing_held(client).await;
     let events = client.list_events(v1::ListEventsRequest { page_size: 3, ..Default::default() }).await;
     let page = v1::ListTransactionsRequest { page_size: 1, ..Default::default() };
@@ -210,16 +264,43 @@ async fn things(account: &Account) -> Things {
     Things {
         client: account.id.clone(),
         message: sent.message.id,
+        canceled,
+        api_key,
+        provider_key,
         resume_token: events.expect("the events").resume_token,
         messages_page: messages.expect("the messages").next_page_token,
         transactions_page: transactions.expect("the transactions").next_page_token,
     }
 }
 
+/// A message that was scheduled and canceled.
+async fn canceled(client: &Client) -> String {
+    let in_a_day = SystemTime::now() + Duration::from_secs(24 * 3_600);
+    let later =
+        v1::SendMessageRequest { schedule_time: Some(in_a_day.into()), ..sms("+12025550100", "Hello") };
+    let message_id = client.send(later).await.expect("the send is accepted").message.id;
+    let request = v1::CancelMessageRequest { message_id: message_id.clone() };
+    client.raw().messaging().cancel_message(request).await.expect("nobody has taken it");
+    message_id
+}
+
+/// The request with another name in this field.
+fn naming(mut request: Value, field: &str, name: &str) -> Value {
+    let (last, around) = field.rsplit_once('.').map_or((field, None), |(around, last)| (last, Some(around)));
+    let message = around.map_or_else(|| "".to_owned(), |around| format!("/{}", around.replace('.', "/")));
+    let message = request.pointer_mut(&message).expect("the request has the message around it");
+    message[last] = if last == "message_ids" { json!([name]) } else { json!(name) };
+    request
+}
+
 /// One that nobody has, in the right form.
 fn absent(named: Named) -> String {
     match named {
-        Named::Message | Named::Client => "0198e7a2-5c1e-7b90-9a41-0c6f2d3b8e55".to_owned(),
+        Named::ApiKey => "test0123456789abcdef".to_owned(),
+        Named::ProviderKey => "prov0123456789abcdef".to_owned(),
+        Named::Message | Named::CanceledMessage | Named::Client => {
+            "0198e7a2-5c1e-7b90-9a41-0c6f2d3b8e55".to_owned()
+        }
         // Of the length of a real one.
         Named::ResumeToken => "A".repeat(32),
         Named::MessagesPage => "A".repeat(43),

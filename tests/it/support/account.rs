@@ -43,7 +43,8 @@ impl NewAccount {
 
     pub(super) async fn create(self, herald: &Herald) -> Account {
         let operator = herald.operator();
-        let made = operator.create_client(v1::CreateClientRequest { client: Some(self.client) }).await;
+        let request = v1::CreateClientRequest { client: Some(self.client), ..Default::default() };
+        let made = operator.create_client(request).await;
         let id = made.expect("the client is made").id;
         if self.credit_micros > 0 {
             let credit = v1::TopUpRequest {
@@ -65,7 +66,7 @@ pub(crate) async fn new_key(herald: &Herald, client_id: &str, scopes: &[v1::Scop
         client_id: client_id.to_owned(),
         name: "story".into(),
         scopes: scopes.iter().map(|scope| i32::from(*scope)).collect(),
-        expire_time: None,
+        ..Default::default()
     };
     herald.operator().create_api_key(request).await.expect("the key is made").secret
 }

@@ -45,6 +45,8 @@ impl Default for Setup {
             .set("HERALD_SIMULATOR__ANSWER_TIMEOUT_MS", 2_000)
             // Without a line for each call.
             .set("HERALD_LOG", "info,herald::layers::trace=warn")
+            // Stories call as fast as they can; what a port allows by itself is the story of `hostile`.
+            .set("HERALD_LISTENER__NEW_STREAMS_PER_SECOND", 1_000_000)
             // A machine that is busy with other tests must not lose claims.
             .set("HERALD_TIMING__LEASE_MS", 20_000)
     }
@@ -54,10 +56,15 @@ impl Default for Setup {
 pub(crate) const PART_PRICE: i64 = 10_000;
 
 impl Setup {
-    pub(crate) fn set(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
-        self.settings.push((name.to_owned(), value.to_string()));
         self
+    }
+
+    pub(crate) fn set(self, name: &str, value: impl ToString) -> Self {
+        let mut this = self.without(name);
+        this.settings.push((name.to_owned(), value.to_string()));
+        this
     }
 }
 
@@ -158,6 +165,11 @@ impl Herald {
         assert!(status.success(), "the server ended with {status}");
     }
 
+    /// The server's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.as_ref().expect("the server runs").pid()
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -188,6 +200,11 @@ impl Herald {
         self.server.as_ref().expect("the server runs").stderr()
     }
 
+    /// What the server has printed besides.
+    pub(crate) fn out(&self) -> Printed {
+        self.server.as_ref().expect("the server runs").stdout()
+    }
+
     /// The settings of a client of the SDK for this server.
     pub(crate) fn config(&self, key: &str) -> Config {
         let mut config = Config::new(self.url(), key);
@@ -215,6 +232,11 @@ impl Herald {
         let account = new.create(self).await;
         self.keys.lock().expect("no panic holds it").push(account.key.clone());
         account
+    }
+
+    /// One whose messages may stay open when the story ends.
+    pub(crate) async fn unsettled_account(&self, new: NewAccount) -> Account {
+        new.create(self).await
     }
 
     /// Every set of books must be clean.
@@ -262,7 +284,7 @@ impl Drop for Herald {
 }
 
 /// The address in the log line with which the server says that it is ready.
-fn served_address(line: &str) -> Option<SocketAddr> {
+pub(crate) fn served_address(line: &str) -> Option<SocketAddr> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     line["message"].as_str().filter(|message| message.contains(" serves on "))?;
     line["address"].as_str()?.parse().ok()

@@ -15,10 +15,10 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 pub(crate) use account::{Account, NewAccount, every_message, new_key, nothing_held, sms, span};
-pub(crate) use herald::{DRAIN, Herald, PART_PRICE, Setup, share_machine, take_machine};
+pub(crate) use herald::{DRAIN, Herald, PART_PRICE, Setup, served_address, share_machine, take_machine};
 pub(crate) use mode::{Mode, on_both_stores};
 pub(crate) use process::{Ended, Process, herald};
-pub(crate) use refusal::{assert_refused, refusal};
+pub(crate) use refusal::{assert_refused, item_error, refusal};
 pub(crate) use simulator::SimulatorProcess;
 pub(crate) use wait::{PATIENCE, soon, until};
 

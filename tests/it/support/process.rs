@@ -61,6 +61,11 @@ impl Process {
         Self { name: name.to_owned(), child, stdout, stderr }
     }
 
+    /// Its number, for looking at it in `/proc`.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap_or_else(|| panic!("{} has ended before", self.name))
+    }
+
     pub(crate) fn stdout(&self) -> Printed {
         self.stdout.clone()
     }

@@ -19,10 +19,18 @@ pub(crate) static API: LazyLock<DescriptorPool> = LazyLock::new(|| {
         .expect("the build wrote descriptors")
 });
 
+/// The package of the API.
+pub(crate) const PACKAGE: &str = "herald.v1";
+
 /// Every method of the API.
 pub(crate) fn methods() -> Vec<MethodDescriptor> {
-    let ours = API.services().filter(|service| service.parent_file().package_name() == "herald.v1");
+    let ours = API.services().filter(|service| service.parent_file().package_name() == PACKAGE);
     ours.flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
+}
+
+/// The method that is called `MessagingService/SendMessage`, say.
+pub(crate) fn method(name: &str) -> MethodDescriptor {
+    methods().into_iter().find(|method| short_name(method) == name).expect("the method exists")
 }
 
 /// `MessagingService/SendMessage`.
@@ -66,20 +74,45 @@ impl Caller {
     /// Sends the bytes as the one request of `path`; answers the first message, as bytes. Of a stream that begins
     /// with an error there is no first message.
     pub(crate) async fn call(&self, path: &str, body: Bytes) -> Result<Bytes, Status> {
+        first(self.answers(path, body, 1).await)
+    }
+
+    /// The same, but reads on to the end: an error at any place of the stream is told.
+    pub(crate) async fn call_to_the_end(&self, path: &str, body: Bytes) -> Result<Bytes, Status> {
+        first(self.answers(path, body, usize::MAX).await)
+    }
+
+    /// Up to `most` messages, and the error that they ended with.
+    pub(crate) async fn answers(
+        &self,
+        path: &str,
+        body: Bytes,
+        most: usize,
+    ) -> (Vec<Bytes>, Result<(), Status>) {
         let mut request = Request::new(body);
         for (name, value) in &self.metadata {
             request.metadata_mut().insert(*name, value.parse().expect("metadata is ASCII"));
         }
+        let mut told = Vec::new();
         let call = async {
             let mut client = Grpc::new(self.channel.clone());
             client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             let path = path.parse().expect("a path");
             let mut answers = client.server_streaming(request, path, Octets).await?.into_inner();
-            let first = answers.message().await?;
-            Ok(first.unwrap_or_default())
+            while told.len() < most
+                && let Some(answer) = answers.message().await?
+            {
+                told.push(answer);
+            }
+            Ok(())
         };
-        soon(path, call).await
+        let ended = soon(path, call).await;
+        (told, ended)
     }
+}
+
+fn first((told, ended): (Vec<Bytes>, Result<(), Status>)) -> Result<Bytes, Status> {
+    ended.map(|()| told.into_iter().next().unwrap_or_default())
 }
 
 /// Messages as they are on the wire.

@@ -22,6 +22,13 @@ pub(crate) fn refusal<T: Debug>(
     error
 }
 
+/// An item's error as a call of its own would have had it.
+pub(crate) fn item_error(error: &tonic_types::pb::Status) -> Error {
+    use prost::Message;
+    let details = error.encode_to_vec().into();
+    Status::with_details(Code::from(error.code), error.message.clone(), details).into()
+}
+
 /// The same of a bare status, for which the domain is checked too.
 #[track_caller]
 pub(crate) fn assert_refused(status: &Status, code: Code, reason: ErrorReason) {
