@@ -46,12 +46,12 @@ pub enum Command {
         #[arg(long, default_value = "USD")]
         currency: String,
     },
-    /// Set the prices of a CSV file. Its first line names its columns: prefix, price, and if you like currency.
+    /// Set the prices of a CSV file. Its first row names its columns: prefix, price, and if you like currency.
     Import {
         /// The file.
         #[arg(value_name = "FILE.csv")]
         file: PathBuf,
-        /// ISO 4217: of the lines that name none.
+        /// ISO 4217: of the rows that name none.
         #[arg(long, default_value = "USD")]
         currency: String,
     },

@@ -24,12 +24,12 @@ pub struct Args {
     /// The text; `-` reads it from standard input.
     #[arg(required_unless_present = "file")]
     text: Option<String>,
-    /// Send the messages of a CSV file in the place of one. Its first line names its columns: to, text, and if you like
+    /// Send the messages of a CSV file in the place of one. Its first row names its columns: to, text, and if you like
     /// from, reference, at and metadata.NAME, which win over the options. Exit code 3: some were refused.
     #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["to", "text", "wait"])]
     file: Option<PathBuf>,
     /// The idempotency key: the same key and message are sent once. With --file the key of each is made of it and the
-    /// line's number. Made if absent.
+    /// row's number. Made if absent.
     #[arg(long)]
     key: Option<String>,
     /// Wait until the message is final, and tell each step. Exit code 10: it ended undelivered.

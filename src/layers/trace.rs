@@ -125,7 +125,8 @@ impl Drop for Call {
             };
         }
         // Probes come every few seconds for ever, and strangers as often as they like: they are counted.
-        let is_stranger = caller.is_none() && matches!(self.code, Code::Unauthenticated | Code::ResourceExhausted);
+        let is_stranger =
+            caller.is_none() && matches!(self.code, Code::Unauthenticated | Code::ResourceExhausted);
         if *opens_with == OpensWith::Nothing || is_stranger { line!(debug) } else { line!(info) }
     }
 }

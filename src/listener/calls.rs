@@ -57,7 +57,11 @@ impl<S> Service<S> {
     fn answer_patience(&self, method: &Method) -> Duration {
         let stall = self.limits.stall_timeout();
         // A stranger's stream tells nobody anything that could not be asked for again.
-        if method.server_streams && method.opens_with == OpensWith::ApiKey { stall.max(SUBSCRIPTION_STALL) } else { stall }
+        if method.server_streams && method.opens_with == OpensWith::ApiKey {
+            stall.max(SUBSCRIPTION_STALL)
+        } else {
+            stall
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Prices of a CSV file.
+//! Prices of a CSV file. Rows are counted as a spreadsheet counts them: the one with the columns is row 1.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,29 +16,28 @@ const RATES: usize = 5_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct Row {
     prefix: String,
     price: String,
     #[serde(default)]
     currency: String,
 }
 
-/// Reads the whole file, or says which line is wrong.
+/// Reads the whole file, or says which row is wrong.
 pub fn read(file: &Path, currency: &str) -> anyhow::Result<Vec<v1::Rate>> {
     let name = file.display();
     let reader = ReaderBuilder::new().trim(csv::Trim::All).from_path(file);
     let mut reader = reader.with_context(|| format!("cannot read {name}"))?;
     let header = reader.headers().with_context(|| format!("cannot read {name}"))?.clone();
     let mut rates = Vec::new();
-    let mut lines = HashMap::new();
-    for record in reader.records() {
-        let record = record.with_context(|| format!("cannot read {name}"))?;
-        let number = record.position().map_or(0, csv::Position::line);
-        let here = || format!("{name}, line {number}");
-        let line: Line = record.deserialize(Some(&header)).with_context(here)?;
-        let rate = rate(line, currency).map_err(anyhow::Error::msg).with_context(here)?;
-        if let Some(before) = lines.insert((rate.currency.clone(), rate.prefix.clone()), number) {
-            return Err(anyhow::anyhow!("the same currency and prefix are in line {before}"))
+    let mut rows = HashMap::new();
+    for (number, record) in (2..).zip(reader.records()) {
+        let here = || format!("{name}, row {number}");
+        let record = record.with_context(here)?;
+        let row: Row = record.deserialize(Some(&header)).with_context(here)?;
+        let rate = rate(row, currency).map_err(anyhow::Error::msg).with_context(here)?;
+        if let Some(before) = rows.insert((rate.currency.clone(), rate.prefix.clone()), number) {
+            return Err(anyhow::anyhow!("the same currency and prefix are in row {before}"))
                 .with_context(here);
         }
         rates.push(rate);
@@ -66,10 +65,10 @@ pub async fn set(operator: &Client, rates: Vec<v1::Rate>) -> Result<i64, Failed>
     Ok(count)
 }
 
-fn rate(line: Line, currency: &str) -> Result<v1::Rate, String> {
-    let prefix = super::prefix(&line.prefix).map_err(|problem| format!("prefix: {problem}"))?;
-    let price = parse::micros(&line.price).map_err(|problem| format!("price: {problem}"))?;
-    let currency = if line.currency.is_empty() { currency.to_owned() } else { line.currency };
+fn rate(row: Row, currency: &str) -> Result<v1::Rate, String> {
+    let prefix = super::prefix(&row.prefix).map_err(|problem| format!("prefix: {problem}"))?;
+    let price = parse::micros(&row.price).map_err(|problem| format!("price: {problem}"))?;
+    let currency = if row.currency.is_empty() { currency.to_owned() } else { row.currency };
     Ok(v1::Rate { currency, prefix, part_price_micros: price })
 }
 
@@ -98,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_is_named() {
+    fn a_wrong_row_is_named() {
         for (content, told) in [
-            ("prefix,price\n44,0.05\n44,0.06\n", "line 3: the same currency and prefix are in line 2"),
-            ("prefix,price\n44,cheap\n", "line 2: price:"),
-            ("prefix,price\nGB,1\n", "line 2: prefix:"),
-            ("prefix,cost\n44,1\n", "line 2"),
+            ("prefix,price\n44,0.05\n44,0.06\n", "row 3: the same currency and prefix are in row 2"),
+            ("prefix,price\n44,cheap\n", "row 2: price:"),
+            ("prefix,price\nGB,1\n", "row 2: prefix:"),
+            ("prefix,cost\n44,1\n", "row 2"),
             ("prefix,price\n", "has no prices"),
         ] {
             let error = format!("{:#}", read_text(content).unwrap_err());

@@ -1,4 +1,4 @@
-//! Messages of a CSV file, sent as a stream: each line has its own key, so that the same command with the same key is
+//! Messages of a CSV file, sent as a stream: each row has its own key, so that the same command with the same key is
 //! safe to repeat.
 
 mod rows;
@@ -32,7 +32,7 @@ pub async fn run(
     options: v1::SendMessageRequest,
     key: String,
 ) -> Result<(), Failed> {
-    // Before the first is sent, all can be read: a mistake in line 1,000 is no reason to send 999.
+    // Before the first is sent, all can be read: a mistake in row 1,000 is no reason to send 999.
     let open = || Rows::open(&file, options.clone(), key.clone()).map_err(|error| Failed::new(2, error));
     for row in open()? {
         row.map_err(|error| Failed::new(2, error))?;
@@ -49,7 +49,7 @@ pub async fn run(
                 tally.sum_up(global.output, &key)?;
                 let left = volume.unacknowledged().count();
                 let failed = Failed::from(error);
-                let hint = format!("  {left} lines or more are not acknowledged; repeat with --key {key}");
+                let hint = format!("  {left} rows or more are not acknowledged; repeat with --key {key}");
                 return Err(Failed::new(failed.code, anyhow!("{}\n{hint}", failed.error)));
             }
         }
@@ -119,26 +119,26 @@ impl Tally {
 }
 
 fn outcome_line(acknowledged: &Acknowledged) -> String {
-    let line = line_of(acknowledged);
+    let row = row_of(acknowledged);
     match &acknowledged.outcome {
         Ok(accepted) => {
             let parts = if accepted.part_count == 1 { "part" } else { "parts" };
             let before = if accepted.replayed { "  accepted before" } else { "" };
             format!(
-                "line {line}  {}  {}  {} {parts}  {}{before}",
+                "row {row}  {}  {}  {} {parts}  {}{before}",
                 output::status_name(accepted.status()),
                 accepted.message_id,
                 accepted.part_count,
                 output::money(accepted.price_micros),
             )
         }
-        Err(error) => format!("line {line}  REFUSED  {}", output::visible(&summary(error))),
+        Err(error) => format!("row {row}  REFUSED  {}", output::visible(&summary(error))),
     }
 }
 
 fn outcome_json(acknowledged: &Acknowledged) -> anyhow::Result<Value> {
-    let (line, key) = (line_of(acknowledged), &acknowledged.idempotency_key);
-    let outcome = |name: &str, value: Value| json!({"line": line, "idempotencyKey": key, name: value});
+    let (row, key) = (row_of(acknowledged), &acknowledged.idempotency_key);
+    let outcome = |name: &str, value: Value| json!({"row": row, "idempotencyKey": key, name: value});
     let told: Result<&v1::Accepted, &Error> = acknowledged.outcome.as_ref();
     Ok(match told {
         Ok(accepted) => outcome("accepted", serde_json::to_value(Json::new("Accepted", accepted)?)?),
@@ -146,8 +146,8 @@ fn outcome_json(acknowledged: &Acknowledged) -> anyhow::Result<Value> {
     })
 }
 
-/// The line's number, which its key ends with.
-fn line_of(acknowledged: &Acknowledged) -> u64 {
-    let number = acknowledged.idempotency_key.rsplit_once('/').map(|(_, line)| line);
-    number.and_then(|line| line.parse().ok()).unwrap_or_default()
+/// The row's number, which its key ends with.
+fn row_of(acknowledged: &Acknowledged) -> u64 {
+    let number = acknowledged.idempotency_key.rsplit_once('/').map(|(_, row)| row);
+    number.and_then(|row| row.parse().ok()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The lines of a CSV file as messages.
+//! The rows of a CSV file as messages, counted as a spreadsheet counts them: the one with the columns is row 1.
 
 use std::fs::File;
 use std::path::Path;
@@ -30,27 +30,29 @@ pub struct Rows {
     name: String,
     columns: Vec<Column>,
     records: StringRecordsIntoIter<File>,
+    /// The number of the row that was read last.
+    number: u64,
     options: v1::SendMessageRequest,
     key: String,
 }
 
 impl Rows {
-    /// Reads the line with the columns. `options` hold for each line that does not say otherwise.
+    /// Reads the row with the columns. `options` hold for each row that does not say otherwise.
     pub fn open(file: &Path, options: v1::SendMessageRequest, key: String) -> anyhow::Result<Self> {
         let name = file.display().to_string();
         let mut reader =
             ReaderBuilder::new().from_path(file).with_context(|| format!("cannot read {name}"))?;
         let header = reader.headers().with_context(|| format!("cannot read {name}"))?;
-        let columns = columns(header).with_context(|| format!("{name}, line 1"))?;
-        Ok(Self { name, columns, records: reader.into_records(), options, key })
+        let columns = columns(header).with_context(|| format!("{name}, row 1"))?;
+        Ok(Self { name, columns, records: reader.into_records(), number: 1, options, key })
     }
 
     fn row(&self, record: &StringRecord) -> anyhow::Result<Row> {
-        let line = record.position().map_or(0, csv::Position::line);
         let mut message = self.options.clone();
-        message.idempotency_key = format!("{}/{line}", self.key);
+        message.idempotency_key = format!("{}/{}", self.key, self.number);
         for (column, value) in self.columns.iter().zip(record) {
-            put(&mut message, column, value).with_context(|| format!("{}, line {line}", self.name))?;
+            put(&mut message, column, value)
+                .with_context(|| format!("{}, row {}", self.name, self.number))?;
         }
         Ok(Row { message })
     }
@@ -61,9 +63,9 @@ impl Iterator for Rows {
 
     fn next(&mut self) -> Option<Self::Item> {
         let record = self.records.next()?;
-        Some(
-            record.with_context(|| format!("cannot read {}", self.name)).and_then(|record| self.row(&record)),
-        )
+        self.number += 1;
+        let record = record.with_context(|| format!("{}, row {}", self.name, self.number));
+        Some(record.and_then(|record| self.row(&record)))
     }
 }
 
@@ -128,28 +130,28 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_a_message_with_a_key_of_its_own() {
+    fn a_row_is_a_message_with_a_key_of_its_own() {
         let content = "\u{feff}to,text,from,metadata.order\r\n+12025550100,\"Hello, you\nthere\",,7\r\n\
             +12025550101,Bye,Me,\r\n";
         let messages = read(content).unwrap();
         let texts: Vec<_> = messages.iter().map(|message| message.text.as_str()).collect();
         assert_eq!(texts, ["Hello, you\nthere", "Bye"]);
         let keys: Vec<_> = messages.iter().map(|message| message.idempotency_key.as_str()).collect();
-        assert_eq!(keys, ["k/2", "k/4"], "the number of its first line");
+        assert_eq!(keys, ["k/2", "k/3"], "a row of two lines is one");
         assert_eq!((messages[0].sender.as_str(), messages[1].sender.as_str()), ("ACME", "Me"));
         assert_eq!(messages[0].metadata["order"], "7");
         assert!(messages[1].metadata.is_empty() && messages[1].flash);
     }
 
     #[test]
-    fn a_file_that_is_not_as_it_must_be_is_refused_with_its_line_and_without_its_texts() {
+    fn a_file_that_is_not_as_it_must_be_is_refused_with_its_row_and_without_its_texts() {
         for (content, told) in [
-            ("to,text,colour\n", "line 1: there is no column \"colour\""),
-            ("to,to,text\n", "line 1: the column \"to\" is there twice"),
-            ("to\n+12025550100\n", "line 1: the columns to and text are needed"),
-            ("", "line 1: the columns to and text are needed"),
-            ("to,text\n+12025550100,secret,more\n", "line 2"),
-            ("to,text,at\n+12025550100,secret,tomorrow\n", "line 2: at: it must be a time"),
+            ("to,text,colour\n", "row 1: there is no column \"colour\""),
+            ("to,to,text\n", "row 1: the column \"to\" is there twice"),
+            ("to\n+12025550100\n", "row 1: the columns to and text are needed"),
+            ("", "row 1: the columns to and text are needed"),
+            ("to,text\n+12025550100,secret,more\n", "row 2"),
+            ("to,text,at\n+12025550100,secret,tomorrow\n", "row 2: at: it must be a time"),
         ] {
             let error = format!("{:#}", read(content).unwrap_err());
             assert!(error.contains(told), "{error}");
