@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{
     Herald, Mode, NewAccount, PART_PRICE, Setup, SimulatorProcess, every_message, nothing_held,
-    on_both_stores, refusal, sms, until,
+    on_both_stores, refusal, sms, soon, until,
 };
 
 on_both_stores! {
@@ -159,12 +159,17 @@ async fn cancel(client: &Client, id: &str) -> Result<v1::Message, Error> {
 
 /// The same, asked again while the server is too busy to tell.
 async fn decided(client: &Client, id: &str) -> Result<v1::Message, Error> {
-    until("a decision", async || {
-        let answer = cancel(client, id).await;
-        let is_busy = matches!(&answer, Err(error) if error.code() == Code::Unavailable);
-        (!is_busy).then_some(answer)
-    })
-    .await
+    let asked = async {
+        loop {
+            match cancel(client, id).await {
+                Err(error) if error.code() == Code::Unavailable => {
+                    tokio::time::sleep(error.retry_after().unwrap_or_default()).await;
+                }
+                answer => return answer,
+            }
+        }
+    };
+    soon("a decision", asked).await
 }
 
 async fn reaches(client: &Client, id: &str, status: Status) {

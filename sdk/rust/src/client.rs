@@ -47,15 +47,17 @@ pub fn new_idempotency_key() -> String {
 }
 
 /// One call of a generated client: `unary!(self, Safe, messaging.get_message(request))`.
+///
+/// It borrows nothing but the client, so that the future is `Send` wherever it is joined with others.
 macro_rules! unary {
-    ($client:ident, $repeat:ident, $service:ident.$method:ident($request:expr)) => {
-        $client
-            .call(crate::client::Repeat::$repeat, $request, |request| {
-                let mut service = $client.raw.$service();
-                async move { service.$method(request).await }
-            })
-            .await
-    };
+    ($client:ident, $repeat:ident, $service:ident.$method:ident($request:expr)) => {{
+        let service = $client.raw.$service();
+        let make = move |request| {
+            let mut service = service.clone();
+            async move { service.$method(request).await }
+        };
+        $client.call(crate::client::Repeat::$repeat, $request, make).await
+    }};
 }
 use unary;
 
