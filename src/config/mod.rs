@@ -184,10 +184,8 @@ mod tests {
 
     #[test]
     fn every_value_out_of_its_range_is_named() {
-        let mut config = Config::default();
-        config.time_scale = f64::NAN;
+        let mut config = Config { time_scale: f64::NAN, reference_bits: 12, ..Config::default() };
         config.simulator.time_scale = f64::INFINITY;
-        config.reference_bits = 12;
         config.timing.lease_ms = Some(u64::MAX);
         config.timing.reconcile_interval_ms = Some(0);
         config.listener.max_connections = 0;

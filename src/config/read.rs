@@ -101,9 +101,8 @@ fn layers(sources: &Sources) -> Result<Figment, Problems> {
 
 /// Every value that has its type, defaults in place of the others, and what is wrong with those.
 fn typed(figment: &Figment) -> Result<(Config, Vec<Problem>), Problems> {
-    let unreadable =
-        |error: figment::Error| Problems(vec![Problem::new("", without_source(&error.to_string()))]);
-    let mut values = figment.data().map_err(unreadable)?.remove(&Profile::Default).unwrap_or_default();
+    let mut data = figment.data().map_err(|error| Problems(vec![unreadable(figment, error)]))?;
+    let mut values = data.remove(&Profile::Default).unwrap_or_default();
     let mut problems = Vec::new();
     loop {
         // It stops at the first error: that value is taken out, and the others are read again.
@@ -129,11 +128,18 @@ fn fault(kind: &Kind) -> String {
     }
 }
 
-/// What a parser of TOML says, without the line of the file that it shows, which may hold a password.
-fn without_source(error: &str) -> String {
-    let is_of_source =
-        |line: &&str| line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|');
-    error.lines().filter(|line| !is_of_source(line)).collect::<Vec<_>>().join("; ")
+/// What a parser of TOML says, without the line of the file that it shows: that may hold a password.
+fn unreadable(figment: &Figment, error: figment::Error) -> Problem {
+    // Only an error of `extract` knows of which file it is.
+    let error = figment.extract::<Dict>().err().unwrap_or(error);
+    let said = error.kind.to_string();
+    let is_of_source = |line: &&str| {
+        line.trim_start_matches(|character: char| character == ' ' || character.is_ascii_digit())
+            .starts_with('|')
+    };
+    let fault = said.lines().filter(|line| !is_of_source(line)).collect::<Vec<_>>().join("; ");
+    let file = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref()?.file_path());
+    Problem { origin: file.map(|file| Origin::File(file.to_owned())), ..Problem::new("", fault) }
 }
 
 /// Takes out the value at `path`, or the last one before it that is there. False: there is none.

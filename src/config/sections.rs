@@ -59,10 +59,10 @@ pub struct SimulatorConfig {
     pub address: Option<SocketAddr>,
     /// Decides the latencies and outcomes of the simulator in the server's process.
     pub seed: u64,
-    /// Its delays run this much faster.
+    /// The simulator's delays run this much faster.
     #[schemars(range(min = 0.01, max = 10_000))]
     pub time_scale: f64,
-    /// The file in which it keeps the reports that it owes over a restart. Without it they are lost.
+    /// The file in which the simulator keeps the reports that it owes over a restart. Without it they are lost.
     #[schemars(length(min = 1))]
     pub journal: Option<PathBuf>,
     /// Submissions in flight at once.
@@ -85,7 +85,7 @@ pub struct LimitsConfig {
     /// checks; and, counted apart, calls without a key, with a wrong one, or with one that this node has not seen yet.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub anonymous_per_second: u32,
-    /// How many of each it may make at once.
+    /// How many such calls an address may make at once, of each of the two kinds in `limits.anonymous_per_second`.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub anonymous_burst: u32,
     /// Streams that one API key may have open on this node. One more is refused with TOO_MANY_STREAMS.

@@ -58,7 +58,7 @@ pub struct Limits {
     /// Silence on a connection before its peer is asked for a sign of life.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub keepalive_interval_ms: u64,
-    /// How long that sign may take before the connection is closed.
+    /// How long the sign of life of `listener.keepalive_interval_ms` may take before the connection is closed.
     #[schemars(range(min = 100, max = 600_000))]
     pub keepalive_timeout_ms: u64,
     /// How long a TLS handshake may take.

@@ -54,7 +54,7 @@ pub(super) fn tries(field: &Field, method: &str) -> Vec<Value> {
     }
 }
 
-/// What may be told to nobody but the client itself, in an answer.
+/// What may be told to nobody but the client itself, in an answer. The number comes first.
 pub(super) fn content() -> Vec<Bird> {
     [NUMBER.trim_start_matches('+'), TEXT, OCTETS, "secretofcanaryq7"].map(Bird::new).into()
 }

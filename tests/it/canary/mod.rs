@@ -32,6 +32,9 @@ on_both_stores! {
 /// Everything that any library has to say.
 const VERBOSE: &str = "trace,h2=trace";
 
+/// Where the provider notes what it owes.
+const WITNESS: &str = "witness.log";
+
 async fn what_clients_send_shows_nowhere_but_in_answers(mode: Mode) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (mut simulator, simulator_address) = start_simulator(&folder).await;
@@ -64,6 +67,9 @@ async fn what_clients_send_shows_nowhere_but_in_answers(mode: Mode) {
     watch.look_through("the standard output", &out.to_the_end().await, &everything);
     watch.look_through("the simulator's log", &simulator.stderr().to_the_end().await, &everything);
     watch.look_through("the simulator's output", &simulator.stdout().to_the_end().await, &everything);
+    let witness = std::fs::read_to_string(folder.path().join(WITNESS)).expect("it has noted much");
+    // It names recipients, for its owner's eyes only; theirs come first.
+    watch.look_through("the simulator's notes", &witness, &everything[1..]);
     assert!(watch.found.is_empty(), "{} of them:\n{}", watch.found.len(), watch.found.join("\n"));
 }
 
@@ -216,7 +222,8 @@ impl Watch {
 /// The provider as a process, which says all that it can.
 async fn start_simulator(folder: &tempfile::TempDir) -> (Process, String) {
     let mut command = herald();
-    command.args(["simulator", "--listen", "127.0.0.1:0", "--time-scale", "20"]).env("HERALD_LOG", VERBOSE);
+    command.args(["simulator", "--listen", "127.0.0.1:0", "--time-scale", "20", "--log"]);
+    command.arg(folder.path().join(WITNESS)).env("HERALD_LOG", VERBOSE);
     let process = Process::start("simulator", folder.path(), command);
     let address = |line: &str| {
         let line: Value = serde_json::from_str(line).ok()?;
