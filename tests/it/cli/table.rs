@@ -117,7 +117,7 @@ async fn a_server_that_is_not_there_is_told_with_its_own_exit_code() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let port = crate::support::free_port();
     let mut command = crate::support::herald();
-    command.args(["--address", &format!("127.0.0.1:{port}"), "--timeout", "1", "balance"]);
+    command.args(["--address", &format!("127.0.0.1:{port}"), "--timeout", "60", "balance"]);
     command.env("HERALD_API_KEY", "hk_a_b_c");
     let ended = crate::support::Process::start("cli", folder.path(), command).ended().await;
     assert_eq!(ended.status.code(), Some(7), "{ended:?}");
