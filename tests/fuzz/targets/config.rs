@@ -16,10 +16,10 @@ use libfuzzer_sys::fuzz_target;
 // those, so that neither the runtime nor HTTP need be built.
 extern crate self as delivery;
 
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../../../src/config/mod.rs"]
 mod config;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../../../src/listener/limits.rs"]
 mod limits;
 #[path = "../../../crates/delivery/src/timing.rs"]
