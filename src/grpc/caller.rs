@@ -17,6 +17,14 @@ pub struct Caller {
     pub client: ClientId,
 }
 
+impl Caller {
+    /// Whether the key of an open stream is still good. Without an answer it counts as good: it was a moment ago, and
+    /// what the stream does needs the same store.
+    pub async fn is_key_good(&self, app: &App) -> bool {
+        !matches!(app.authenticator.is_still_valid(&self.principal).await, Ok(false))
+    }
+}
+
 /// The verified principal, whose key is in use. Only a request that went around the `authenticate` layer has none.
 pub fn principal<T>(app: &App, request: &Request<T>) -> Result<Principal, Status> {
     let principal: &Principal = request.extensions().get().ok_or(AuthError::Missing)?;

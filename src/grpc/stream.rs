@@ -31,7 +31,7 @@ const READ: usize = 500;
 /// Frames that wait for the reader.
 const FRAMES: usize = 64;
 /// A reader that takes nothing for so long is cut off.
-const STALL: Duration = Duration::from_secs(60);
+pub const STALL: Duration = Duration::from_secs(60);
 
 /// What a stream of `F` answers.
 pub type FrameStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -71,7 +71,8 @@ pub async fn open<F: Filter, M: Frames<F>>(
     Ok(Box::pin(sent.map(Ok).chain(last)))
 }
 
-fn recheck() -> Interval {
+/// When the key of an open stream is looked at again.
+pub fn recheck() -> Interval {
     let mut recheck = interval(RECHECK);
     recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
     recheck
@@ -128,15 +129,11 @@ impl<F: Filter, M: Frames<F>> Writer<F, M> {
     }
 
     async fn check_key(&self) -> Result<(), Status> {
-        match self.app.authenticator.is_still_valid(&self.caller.principal).await {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                self.cut.cancel();
-                Err(AuthError::Invalid.into())
-            }
-            // The key was good a moment ago; the stream reads from the same store and will tell.
-            Err(_) => Ok(()),
+        if self.caller.is_key_good(&self.app).await {
+            return Ok(());
         }
+        self.cut.cancel();
+        Err(AuthError::Invalid.into())
     }
 
     async fn heartbeat(&mut self, cursor: i64) -> Result<(), Status> {

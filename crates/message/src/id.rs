@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -21,6 +22,18 @@ pub struct Entropy(pub [u8; 10]);
 fn uuid_v7(at: Timestamp, entropy: Entropy) -> Uuid {
     let millis = u64::try_from(at.as_micros() / 1_000).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &entropy.0).into_uuid()
+}
+
+/// The smallest id of the millisecond that `at` falls in: what was made then or later has it or a larger one.
+pub fn first_id(at: Timestamp) -> Uuid {
+    // The ids hold 48 bits of milliseconds.
+    let at = at.as_micros().clamp(0, ((1 << 48) - 1) * 1_000);
+    uuid_v7(Timestamp::from_micros(at), Entropy([0; 10]))
+}
+
+/// What was made before `at` has a smaller id; so may what was made in the millisecond of `at`, from it on.
+pub fn end_id(at: Timestamp) -> Uuid {
+    first_id(at + Duration::from_micros(999))
 }
 
 macro_rules! id {
@@ -129,5 +142,24 @@ mod tests {
         assert_ne!(id, EventId::of(client, 2, at(5)));
         assert_ne!(id, EventId::of(client, 1, at(6)));
         assert_ne!(id, EventId::of(ClientId::new(at(1), Entropy([2; 10])), 1, at(5)));
+    }
+
+    #[test]
+    fn the_ids_of_a_span_of_time_lie_between_its_first_and_its_end() {
+        let at = Timestamp::from_micros;
+        let id = |micros| [0, 255].map(|byte| *MessageId::new(at(micros), Entropy([byte; 10])).as_uuid());
+        for start in [0, 1, 999, 1_000, 1_795_613_478_335_999] {
+            for made in [start, start + 1, start + 1_000] {
+                assert!(id(made).iter().all(|id| *id >= first_id(at(start))), "{made} is from {start} on");
+                assert!(
+                    id(made).iter().all(|id| *id < end_id(at(made + 1))),
+                    "{made} is before {}",
+                    made + 1
+                );
+            }
+        }
+        assert!(id(999).iter().all(|id| *id < first_id(at(1_000))), "the millisecond before");
+        assert!(id(1_000).iter().all(|id| *id >= end_id(at(1_000))), "the millisecond that begins");
+        assert!(id(1_000).iter().all(|id| *id < first_id(at(i64::MAX)) && *id >= first_id(at(i64::MIN))));
     }
 }

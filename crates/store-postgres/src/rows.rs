@@ -11,7 +11,7 @@ use ledger::{Balance, Policy};
 use message::event::{DeliveryReport, Event, Transaction};
 use message::failure::Failure;
 use message::fingerprint::Fingerprint;
-use message::id::{ClientId, Entropy, MessageId};
+use message::id::{ClientId, MessageId};
 use message::parts::{Content, MessageText, ReferenceBits};
 use message::status::UnknownWord;
 use message::{PhoneNumber, Timestamp};
@@ -263,18 +263,6 @@ fn span(row: &PgRow, column: &str) -> Read<Duration> {
     Ok(Duration::from_micros(u64::try_from(micros).map_err(damaged)?))
 }
 
-/// The smallest id of the millisecond that `at` falls in: what was made then or later has it or a larger one.
-pub(crate) fn first_id(at: Timestamp) -> Uuid {
-    // The ids hold 48 bits of milliseconds.
-    let at = at.as_micros().clamp(0, ((1 << 48) - 1) * 1_000);
-    *MessageId::new(Timestamp::from_micros(at), Entropy([0; 10])).as_uuid()
-}
-
-/// What was made before `at` has a smaller id; so may what was made in the millisecond of `at`, from it on.
-pub(crate) fn end_id(at: Timestamp) -> Uuid {
-    first_id(at + Duration::from_micros(999))
-}
-
 pub(crate) fn client_id(row: &PgRow, column: &str) -> Read<ClientId> {
     row.try_get(column).map(ClientId::from_uuid)
 }
@@ -493,28 +481,4 @@ pub(crate) fn scanned<T, C>(
     }
     let scanned_to = rows.first().map(scanned_to).transpose()?.flatten();
     Ok(Scanned { items, scanned_to })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ids_of_a_span_of_time_lie_between_its_first_and_its_end() {
-        let at = Timestamp::from_micros;
-        let id = |micros| [0, 255].map(|byte| *MessageId::new(at(micros), Entropy([byte; 10])).as_uuid());
-        for start in [0, 1, 999, 1_000, 1_795_613_478_335_999] {
-            for made in [start, start + 1, start + 1_000] {
-                assert!(id(made).iter().all(|id| *id >= first_id(at(start))), "{made} is from {start} on");
-                assert!(
-                    id(made).iter().all(|id| *id < end_id(at(made + 1))),
-                    "{made} is before {}",
-                    made + 1
-                );
-            }
-        }
-        assert!(id(999).iter().all(|id| *id < first_id(at(1_000))), "the millisecond before");
-        assert!(id(1_000).iter().all(|id| *id >= end_id(at(1_000))), "the millisecond that begins");
-        assert!(id(1_000).iter().all(|id| *id < first_id(at(i64::MAX)) && *id >= first_id(at(i64::MIN))));
-    }
 }

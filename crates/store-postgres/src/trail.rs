@@ -3,7 +3,7 @@
 use delivery::model::AuditEntry;
 use delivery::port::{AuditFilter, Scanned, StoreError};
 use message::Timestamp;
-use message::id::{AuditEntryId, ClientId};
+use message::id::{AuditEntryId, ClientId, end_id};
 use sqlx::postgres::{PgBindIterExt, PgRow};
 use sqlx::{PgConnection, Postgres, Row};
 use uuid::Uuid;
@@ -98,12 +98,8 @@ impl PostgresStore {
             entry_columns!(),
             " FROM audit_entries AS a WHERE a.id < $1 AND a.at < $2 ORDER BY a.id LIMIT $3"
         );
-        let rows = sqlx::query(sql)
-            .bind(rows::end_id(before))
-            .bind(Time(before))
-            .bind(limit)
-            .fetch_all(self.pool())
-            .await;
+        let rows =
+            sqlx::query(sql).bind(end_id(before)).bind(Time(before)).bind(limit).fetch_all(self.pool()).await;
         rows.and_then(|rows| rows.iter().map(entry).collect()).map_err(store_error)
     }
 

@@ -5,7 +5,7 @@ use delivery::model::{Client, Head, IdempotencyKey, Message, RememberedCall};
 use delivery::port::{EventPage, MessageFilter, Scanned, StoreError, Total, TransactionFilter, ViewStore};
 use message::PhoneNumber;
 use message::event::Event;
-use message::id::{ClientId, MessageId};
+use message::id::{ClientId, MessageId, end_id, first_id};
 use sqlx::Row;
 use sqlx::postgres::{PgBindIterExt, PgRow};
 use uuid::Uuid;
@@ -206,8 +206,8 @@ impl PostgresStore {
         let before = before.map_or(Uuid::max(), |id| *id.as_uuid());
         let rows = sqlx::query(sql)
             .bind(client.as_uuid())
-            .bind(filter.created_before.map_or(before, |end| before.min(rows::end_id(end))))
-            .bind(filter.created_from.map_or(Uuid::nil(), rows::first_id))
+            .bind(filter.created_before.map_or(before, |end| before.min(end_id(end))))
+            .bind(filter.created_from.map_or(Uuid::nil(), first_id))
             .bind(filter.to.as_ref().map(PhoneNumber::as_str))
             .bind(&filter.sender)
             .bind(&filter.reference)

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use delivery::model::{AuditEntry, Message};
 use delivery::port::{AuditStore, Books, Checkpoint, PurgeLimits, Purged, StoreError};
 use message::Timestamp;
-use message::id::{AuditEntryId, ClientId, MessageId};
+use message::id::{AuditEntryId, ClientId, MessageId, end_id};
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
@@ -83,7 +83,7 @@ impl AuditStore for SqliteStore {
         let rows = sqlx::query(sql)
             .bind(client.as_uuid())
             .bind(after.map_or(Uuid::nil(), |id| *id.as_uuid()))
-            .bind(rows::end_id(created_before))
+            .bind(end_id(created_before))
             .bind(created_before.as_micros())
             .bind(limit)
             .fetch_all(self.readers())

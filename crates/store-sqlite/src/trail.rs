@@ -5,7 +5,7 @@ use std::slice;
 use delivery::model::AuditEntry;
 use delivery::port::{AuditFilter, Scanned, StoreError};
 use message::Timestamp;
-use message::id::{AuditEntryId, ClientId};
+use message::id::{AuditEntryId, ClientId, end_id};
 use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -78,7 +78,7 @@ impl SqliteStore {
             " FROM audit_entries WHERE id < ?1 AND at < ?2 ORDER BY id LIMIT ?3"
         );
         let rows = sqlx::query(sql)
-            .bind(rows::end_id(before))
+            .bind(end_id(before))
             .bind(before.as_micros())
             .bind(limit)
             .fetch_all(self.readers())

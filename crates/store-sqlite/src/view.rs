@@ -5,7 +5,7 @@ use delivery::model::{Client, Head, IdempotencyKey, Message, RememberedCall};
 use delivery::port::{EventPage, MessageFilter, Scanned, StoreError, Total, TransactionFilter, ViewStore};
 use message::PhoneNumber;
 use message::event::Event;
-use message::id::{ClientId, MessageId};
+use message::id::{ClientId, MessageId, end_id, first_id};
 use serde_json::json;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -247,8 +247,8 @@ impl SqliteStore {
 
 /// From the first id (included) to the last (not included) that a list may show.
 fn range(filter: &MessageFilter, before: Option<MessageId>) -> (Uuid, Uuid) {
-    let from = filter.created_from.map_or(Uuid::nil(), rows::first_id);
-    let end = filter.created_before.map_or(Uuid::max(), rows::end_id);
+    let from = filter.created_from.map_or(Uuid::nil(), first_id);
+    let end = filter.created_before.map_or(Uuid::max(), end_id);
     (from, before.map_or(end, |before| end.min(*before.as_uuid())))
 }
 

@@ -10,26 +10,24 @@ use delivery::watch::{Start, Subscription};
 use futures_util::StreamExt;
 use message::event::Event;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::app::App;
-use crate::auth::{AuthError, RECHECK};
+use crate::auth::AuthError;
 use crate::grpc::caller::Caller;
 use crate::grpc::convert::event::{balance, is_low};
 use crate::grpc::convert::{duration, wall_clock};
 use crate::grpc::find_client;
-use crate::grpc::stream::FrameStream;
+use crate::grpc::stream::{FrameStream, STALL, recheck};
 use crate::proto::v1;
 use crate::proto::v1::watch_balance_response::Frame;
 use crate::status;
 
 /// Events read at once; only the newest is told.
 const READ: usize = 500;
-/// A reader that takes nothing for so long is cut off.
-const STALL: Duration = Duration::from_secs(60);
 
 /// Opens the stream.
 pub async fn open(
@@ -120,8 +118,7 @@ impl Watch {
         frames: mpsc::Sender<v1::WatchBalanceResponse>,
         cut: &CancellationToken,
     ) -> Status {
-        let mut recheck = interval(RECHECK);
-        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut recheck = recheck();
         let mut heartbeat_at = Instant::now() + self.app.heartbeat;
         loop {
             let waits_since = self.news.waiting.as_ref().map(|(_, since)| *since);
@@ -129,7 +126,7 @@ impl Watch {
                 biased;
                 () = self.app.streams_end.cancelled() => return status::shutting_down(),
                 () = frames.closed() => return status::shutting_down(),
-                _ = recheck.tick() => if !self.is_key_good().await {
+                _ = recheck.tick() => if !self.caller.is_key_good(&self.app).await {
                     cut.cancel();
                     return AuthError::Invalid.into();
                 },
@@ -157,11 +154,6 @@ impl Watch {
                 }
             }
         }
-    }
-
-    /// Without an answer the key counts as good: it was a moment ago.
-    async fn is_key_good(&self) -> bool {
-        !matches!(self.app.authenticator.is_still_valid(&self.caller.principal).await, Ok(false))
     }
 
     fn hear(&mut self, events: &[Arc<Event>]) {

@@ -30,17 +30,16 @@ use delivery::accept::{OverRate, Pending};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, future};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use crate::app::App;
-use crate::auth::{AuthError, RECHECK};
+use crate::auth::AuthError;
 use crate::grpc::caller::Caller;
 use crate::grpc::convert::send::{outcome, read_send};
 use crate::grpc::convert::{count, entropy};
-use crate::grpc::stream::FrameStream;
+use crate::grpc::stream::{FrameStream, STALL, recheck};
 use crate::layers::request_id::{self, RequestId};
 use crate::proto::v1;
 use crate::proto::v1::stream_messages_response::Frame;
@@ -52,8 +51,6 @@ const IN_FLIGHT: usize = 1_000;
 const ACKS: usize = 64;
 /// Longest tag, in bytes.
 const TAG_MAX: usize = 128;
-/// A caller that takes no acknowledgement for so long is cut off.
-const STALL: Duration = Duration::from_secs(60);
 /// How long a server that stops goes on acknowledging what it has read.
 const LAST_ACKS: Duration = Duration::from_secs(5);
 
@@ -256,12 +253,10 @@ impl Volume {
 
     /// When the key is revoked, or expires.
     async fn key_ends(&self) -> Status {
-        let mut recheck = interval(RECHECK);
-        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut recheck = recheck();
         loop {
             recheck.tick().await;
-            // Without an answer the key counts as good: it was a moment ago, and messages go to the same store.
-            if let Ok(false) = self.app.authenticator.is_still_valid(&self.caller.principal).await {
+            if !self.caller.is_key_good(&self.app).await {
                 return AuthError::Invalid.into();
             }
         }
