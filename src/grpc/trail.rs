@@ -2,7 +2,7 @@
 
 use delivery::model::AuditEntry;
 use message::Timestamp;
-use message::id::{AuditEntryId, ClientId};
+use message::id::{AuditEntryId, ClientId, Entropy};
 use tonic::Status;
 
 use super::convert::entropy;
@@ -55,7 +55,7 @@ impl Deed {
 }
 
 impl Author {
-    /// The operator, in the call that this runs for. Taken before a task is spawned, which no longer knows its call.
+    /// The operator, in the call that this runs for.
     pub fn of(operator: &Principal) -> Self {
         let request_id = request_id::current().map(|id| id.as_str().to_owned()).unwrap_or_default();
         Self { key_id: operator.key_id.clone(), request_id }
@@ -68,11 +68,21 @@ impl Author {
 
     /// The entry of a deed at `at`, the database's time; and, of an operator, its line in the log.
     pub fn entry(&self, at: Timestamp, deed: Deed) -> AuditEntry {
+        self.log(deed.client, deed.action);
+        self.silent_entry(at, entropy(), deed)
+    }
+
+    /// The line in the log; nothing of the server's own deeds.
+    pub fn log(&self, client: Option<ClientId>, method: &'static str) {
         if !self.key_id.is_empty() {
-            log(&self.key_id, deed.client, deed.action);
+            log(&self.key_id, client, method);
         }
+    }
+
+    /// The entry alone, for a deed that may still be refused or tried again.
+    pub fn silent_entry(&self, at: Timestamp, entropy: Entropy, deed: Deed) -> AuditEntry {
         AuditEntry {
-            id: AuditEntryId::new(at, entropy()),
+            id: AuditEntryId::new(at, entropy),
             at,
             key_id: self.key_id.clone(),
             client: deed.client,

@@ -154,7 +154,7 @@ pub fn keyed(client: ClientId, key: &str, body: &str) -> Prepared {
 }
 
 pub fn submission(prepared: Prepared, entropy: Entropy) -> Submission {
-    Submission { prepared, entropy }
+    Submission { prepared, entropy, deed: None }
 }
 
 /// A message as accept writes it, for claims that write their plans by hand. Its first event is `seq`.

@@ -140,7 +140,7 @@ async fn suspend(store: &dyn Store, client: Client, violations: &str) -> Result<
         at,
         key_id: String::new(),
         client: Some(client.id),
-        action: "SuspendClient".to_owned(),
+        action: "AdminService.SuspendClient".to_owned(),
         target: String::new(),
         before: String::new(),
         after: String::new(),

@@ -34,6 +34,10 @@ use error::{commit_error, store_error};
 
 /// Readers at once.
 const READERS: u32 = 4;
+/// Page cache of the writer and of each reader, in KiB below zero (`PRAGMA cache_size`): together they bound what the
+/// store keeps in memory. Pages that fall out come from the system's own cache.
+const WRITER_CACHE: &str = "-16384";
+const READER_CACHE: &str = "-4096";
 
 /// A store in one SQLite file. Clones share it.
 #[derive(Clone)]
@@ -81,13 +85,13 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
-            .pragma("cache_size", "-65536")
+            .pragma("cache_size", WRITER_CACHE)
             .pragma("temp_store", "memory");
         let writer = Writer { connection: options.connect().await?, is_open: false };
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options.clone().pragma("query_only", "on"))
+            .connect_with(options.clone().pragma("cache_size", READER_CACHE).pragma("query_only", "on"))
             .await?;
         let writer = Arc::new(Mutex::new(writer));
         let ticker = Ticker::new(clock);

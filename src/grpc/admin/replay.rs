@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use delivery::accept::decide::receipt_of;
+use delivery::accept::decide::{DeedOf, receipt_of};
 use delivery::accept::replay::Replay;
 use delivery::accept::{Prepared, Receipt};
 use delivery::model::{DeadLetter, Message};
 use message::id::MessageId;
 use tonic::{Response, Status};
 
-use super::now;
 use crate::app::App;
 use crate::auth::Principal;
 use crate::grpc::convert::letter::bare_letter;
@@ -24,6 +23,7 @@ use crate::proto::v1::send_outcome::Outcome;
 use crate::proto_json::proto_json;
 use crate::status;
 
+const ACTION: &str = "AdminService.ReplayDeadLetters";
 /// Letters of one request.
 const LETTERS_MAX: usize = 100;
 
@@ -39,14 +39,7 @@ pub async fn replay(
         accept_duplicate_risk: asked.accept_duplicate_risk,
         validate_only: asked.validate_only,
     };
-    let call = request_id::current();
-    let work = async move { round.replay_each(&ids).await };
-    // In a task of its own: what is sent again is written to the trail, also if the caller has left by then.
-    let done = match call {
-        Some(call) => tokio::spawn(call.during(work)).await,
-        None => tokio::spawn(work).await,
-    };
-    let outcomes = done.map_err(|error| status::internal(&error))??;
+    let outcomes = round.replay_each(&ids).await?;
     Ok(Response::new(v1::ReplayDeadLettersResponse { outcomes }))
 }
 
@@ -101,10 +94,11 @@ impl Round {
             Replay::Done(replay) => self.done_before(letter, replay).await,
             Replay::Fine(prepared) if self.validate_only => Ok(would_be(&prepared)),
             Replay::Fine(prepared) => {
-                let pending = gate.replay(*prepared, entropy()).await.map_err(status::accept_error)?;
+                let deed = self.deed(letter);
+                let pending = gate.replay(*prepared, entropy(), deed).await.map_err(status::accept_error)?;
                 let receipt = pending.finish(gate).await.map_err(status::accept_error)?;
                 if !receipt.is_replay {
-                    self.record(letter, receipt.message.record.key.id).await;
+                    self.author.log(Some(letter.key.client), ACTION);
                 }
                 Ok(accepted(&receipt))
             }
@@ -122,18 +116,16 @@ impl Round {
         })
     }
 
-    /// The message is committed, so this cannot refuse it any more.
-    async fn record(&self, letter: &DeadLetter, replay: MessageId) {
-        let deed = Deed::new("AdminService.ReplayDeadLetters", Some(letter.key.client))
-            .target(letter.key.id.to_string())
-            .change(proto_json(&bare_letter(letter, None)), proto_json(&bare_letter(letter, Some(replay))));
-        let recorded = async {
-            let entry = self.author.entry(now(&self.app).await?, deed);
-            self.app.store.record(&entry).await.map_err(status::store_error)
-        };
-        if recorded.await.is_err() {
-            tracing::error!(message.id = %replay, "replay {replay} of a dead letter is missing in the audit trail");
-        }
+    /// Written with the new message.
+    fn deed(&self, letter: &DeadLetter) -> DeedOf {
+        let (author, letter, entropy) = (self.author.clone(), letter.clone(), entropy());
+        DeedOf::new(move |at, replay| {
+            let deed = Deed::new(ACTION, Some(letter.key.client)).target(letter.key.id.to_string()).change(
+                proto_json(&bare_letter(&letter, None)),
+                proto_json(&bare_letter(&letter, Some(replay))),
+            );
+            author.silent_entry(at, entropy, deed)
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use herald_sdk::v1::messaging_service_client::MessagingServiceClient;
 use herald_sdk::v1::{self, ErrorReason};
 
 use super::upload::{Upload, accepted};
-use crate::support::{Herald, Mode, NewAccount, PART_PRICE, Setup, sms, until};
+use crate::support::{Herald, Mode, NewAccount, PART_PRICE, Setup, on_both_stores, sms, until};
 
 const COUNT: usize = 100_000;
 /// After so many the server has all that it needs.
@@ -27,10 +27,14 @@ const WINDOW: u32 = 65_535;
 const UNREAD_MAX: usize = 6_000;
 const GROWTH_MAX_KIB: u64 = 64 * 1024;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_sends_with_a_slow_reader_take_bounded_memory_and_are_acknowledged_once() {
-    // Not on SQLite: its page caches, in the same process, fill up whatever the stream does.
-    let mut herald = Herald::start(Mode::Postgres, Setup::default()).await;
+on_both_stores! {
+    a_hundred_thousand_sends_with_a_slow_reader_take_bounded_memory_and_are_acknowledged_once,
+}
+
+async fn a_hundred_thousand_sends_with_a_slow_reader_take_bounded_memory_and_are_acknowledged_once(
+    mode: Mode,
+) {
+    let mut herald = Herald::start(mode, Setup::default()).await;
     let credit_micros = PART_PRICE * i64::try_from(COUNT).expect("it fits");
     let account = herald.unsettled_account(NewAccount::with_credit(credit_micros)).await;
     let mut upload = Upload::over(narrow(&herald, &account.key)).await.expect("a stream");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use delivery::accept::AcceptError;
-use delivery::accept::decide::{Decision, Submission};
-use delivery::model::{DeadLetter, Message, MessageKey};
+use delivery::accept::decide::{Decision, DeedOf, Submission};
+use delivery::model::{AuditEntry, DeadLetter, Message, MessageKey};
 use delivery::plan::{Plan, Wanted};
 use delivery::port::{DeadLetterFilter, StoreError};
 use message::Timestamp;
@@ -170,6 +170,11 @@ pub async fn racing_replays_make_one_message(bench: Bench) {
     }
     made.dedup();
     assert_eq!(made.len(), 1, "{made:?}");
+    // The trail has the deed of the one that was accepted, from the same transaction.
+    let entries = bench.audit_log().await;
+    let deeds: Vec<_> = entries.iter().filter(|entry| entry.action == "replay").collect();
+    assert_eq!(deeds.len(), 1, "{deeds:?}");
+    assert_eq!(deeds[0].after, made[0].to_string());
     assert_eq!(bench.messages(client).await.len(), before + 1);
     bench.assert_sound(client).await;
 }
@@ -191,7 +196,12 @@ async fn dead(bench: &Bench, client: ClientId) -> MessageKey {
 fn replay(bench: &Bench, key: MessageKey) -> Submission {
     let mut prepared = given::prepared(key.client);
     prepared.replay_of = Some(key.id);
-    given::submission(prepared, bench.entropy())
+    let entropy = bench.entropy();
+    let deed = DeedOf::new(move |at, replay| AuditEntry {
+        after: replay.to_string(),
+        ..given::entry("replay", at, entropy)
+    });
+    Submission { deed: Some(deed), ..given::submission(prepared, entropy) }
 }
 
 /// A dozen letters of two clients, several of a time, in no order.

@@ -1,5 +1,7 @@
 //! Who of a batch is accepted, and what is written for it. Pure.
 
+use std::fmt::{Debug, Formatter};
+use std::sync::Arc;
 use std::time::Duration;
 
 use message::event::{DeliveryReport, EventType};
@@ -10,7 +12,8 @@ use message::time::Timestamp;
 use super::{AcceptError, FieldViolation, Prepared, ViolationKind};
 use crate::book::{Book, Entry};
 use crate::model::{
-    ClientState, IdempotencyKey, Made, Message, MessageKey, MessageRecord, MessageState, RememberedCall,
+    AuditEntry, ClientState, IdempotencyKey, Made, Message, MessageKey, MessageRecord, MessageState,
+    RememberedCall,
 };
 use crate::plan::Loaded;
 use crate::timing::Timing;
@@ -27,6 +30,25 @@ pub struct Submission {
     pub prepared: Prepared,
     /// Becomes part of the message's id if it is accepted.
     pub entropy: Entropy,
+    /// Whose deed it is, where it is an operator's.
+    pub deed: Option<DeedOf>,
+}
+
+/// The trail's entry of a message that an operator sends: made from the time and the message's id, which are known when
+/// it is accepted, and written in the same transaction. It may be made several times.
+#[derive(Clone)]
+pub struct DeedOf(Arc<dyn Fn(Timestamp, MessageId) -> AuditEntry + Send + Sync>);
+
+impl DeedOf {
+    pub fn new(entry: impl Fn(Timestamp, MessageId) -> AuditEntry + Send + Sync + 'static) -> Self {
+        Self(Arc::new(entry))
+    }
+}
+
+impl Debug for DeedOf {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DeedOf")
+    }
 }
 
 impl Submission {
@@ -114,6 +136,9 @@ fn decide_one(timing: &Timing, loaded: &mut Loaded, book: &mut Book, submission:
     if let Some(dead) = submission.dead_letter() {
         loaded.dead_letters.insert(dead, Some(id));
         book.plan.replays.push((dead, id));
+    }
+    if let Some(DeedOf(entry)) = &submission.deed {
+        book.plan.audit_entries.push(entry(book.now, id));
     }
     if let Some(key) = key {
         let call = RememberedCall {

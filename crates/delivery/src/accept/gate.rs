@@ -150,7 +150,8 @@ impl Gate {
         };
         let provoked = client.is_sandbox.then(|| magic::refusal(&prepared.to)).flatten();
         refuse_provoked(provoked, &client, &prepared)?;
-        self.hand_over(&client, prepared, entropy, over_rate, provoked).await
+        let submission = Submission { prepared, entropy, deed: None };
+        self.hand_over(&client, submission, over_rate, provoked).await
     }
 
     fn prepare(&self, client: &Client, request: &SendRequest) -> Result<Prepared, AcceptError> {
@@ -198,15 +199,14 @@ impl Gate {
     pub(super) async fn hand_over(
         &self,
         client: &Client,
-        prepared: Prepared,
-        entropy: Entropy,
+        submission: Submission,
         over_rate: OverRate,
         provoked: Option<Refusal>,
     ) -> Result<Pending, AcceptError> {
-        let parts = u32::from(prepared.part_count);
-        let is_metered = self.pass_limiter(client, &prepared, over_rate).await?;
+        let parts = u32::from(submission.prepared.part_count);
+        let is_metered = self.pass_limiter(client, &submission.prepared, over_rate).await?;
         let metered = is_metered.then_some((client.id, parts));
-        match self.acceptor.accept(Submission { prepared, entropy }) {
+        match self.acceptor.accept(submission) {
             Ok(answer) => Ok(Pending { answer: Awaited::Decision(answer), metered, provoked }),
             Err(error) => {
                 self.give_back(metered).await;

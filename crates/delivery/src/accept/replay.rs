@@ -3,6 +3,7 @@
 use message::id::{Entropy, MessageId};
 use message::parts::Content;
 
+use super::decide::{DeedOf, Submission};
 use super::gate::{Gate, OverRate, Pending};
 use super::prepare::{self, SendRequest};
 use super::{AcceptError, Prepared};
@@ -34,10 +35,16 @@ impl Gate {
         self.prepare_replay(&client, &message.record).map(|prepared| Replay::Fine(Box::new(prepared)))
     }
 
-    /// Hands a checked replay over. If another was quicker, the answer is the message that it made.
-    pub async fn replay(&self, prepared: Prepared, entropy: Entropy) -> Result<Pending, AcceptError> {
+    /// Hands a checked replay over. If another was quicker, the answer is the message that it made, and there is no deed.
+    pub async fn replay(
+        &self,
+        prepared: Prepared,
+        entropy: Entropy,
+        deed: DeedOf,
+    ) -> Result<Pending, AcceptError> {
         let client = self.client(prepared.client).await?;
-        self.hand_over(&client, prepared, entropy, OverRate::Refuse, None).await
+        let submission = Submission { prepared, entropy, deed: Some(deed) };
+        self.hand_over(&client, submission, OverRate::Refuse, None).await
     }
 
     fn prepare_replay(&self, client: &Client, record: &MessageRecord) -> Result<Prepared, AcceptError> {

@@ -42,7 +42,7 @@ fn batch(sends: Vec<Prepared>) -> Vec<Submission> {
     sends
         .into_iter()
         .enumerate()
-        .map(|(at, prepared)| Submission { prepared, entropy: entropy(at) })
+        .map(|(at, prepared)| Submission { prepared, entropy: entropy(at), deed: None })
         .collect()
 }
 
