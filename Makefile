@@ -21,13 +21,15 @@ test: ## Run all tests; finds, starts or installs the PostgreSQL they need.
 fuzz: ## Fuzz what reads untrusted bytes, a minute each; ARGS="600 parts" for ten minutes of one target.
 	CARGO="$(CARGO)" tests/fuzz/run.sh $(ARGS)
 
-check: ## Formatting, lints, licences, the proto's style, the scripts.
+check: ## Formatting, lints, licences, the proto's style, the scripts, compose.yaml and Dockerfile.
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@deny="$$(tests/tools/ensure.sh cargo-deny)"; \
 	"$$deny" --locked check --hide-inclusion-graph licenses bans sources
 	@buf="$$(tests/tools/ensure.sh buf)"; "$$buf" lint proto
+	@compose="$$(tests/tools/ensure.sh compose)"; "$$compose" compose.yaml >/dev/null
+	@hadolint="$$(tests/tools/ensure.sh hadolint)"; "$$hadolint" Dockerfile
 	@if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else echo 'shellcheck is not installed: scripts not linted'; fi
 
 fmt: ## Format the Rust code.

@@ -43,6 +43,14 @@ pub struct App {
     pub heartbeat: Duration,
 }
 
+/// What the parts of a node have in common, whatever its roles.
+pub struct Shared {
+    pub mover: Mover,
+    pub provider: ProviderAccount,
+    /// Wakes whoever applies the reports in the inbox.
+    pub reports_arrived: Arc<Notify>,
+}
+
 /// A provider account, for those who look at it.
 pub struct ProviderAccount {
     pub name: String,

@@ -9,6 +9,7 @@ mod archive;
 mod auth;
 mod cli;
 mod config;
+mod engines;
 mod grpc;
 mod layers;
 mod listener;

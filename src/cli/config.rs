@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::connect::{Global, Output};
 use super::exit::{CONFIGURATION, Failed};
 use super::output;
-use crate::config::{self, Settings, Sources};
+use crate::config::{self, Roles, Settings, Sources};
 
 /// What to do with the settings.
 #[derive(clap::Subcommand)]
@@ -31,6 +31,9 @@ pub struct SettingsArgs {
     /// Where the API listens.
     #[arg(long)]
     listen: Option<SocketAddr>,
+    /// What this node runs.
+    #[arg(long, value_enum)]
+    roles: Option<Roles>,
 }
 
 /// Arguments of `herald config show`.
@@ -45,7 +48,7 @@ pub struct ShowArgs {
 
 impl SettingsArgs {
     pub fn read(self) -> Result<Settings, Failed> {
-        let sources = Sources { file: self.config, listen: self.listen };
+        let sources = Sources { file: self.config, listen: self.listen, roles: self.roles };
         Settings::read(&sources).map_err(|problems| Failed::new(CONFIGURATION, problems.into()))
     }
 }

@@ -18,11 +18,13 @@ use super::exit::Failed;
 use super::init::{self, NewKey};
 use super::log;
 use super::serve::shutdown_signal;
+use crate::app::App;
 use crate::config::{Config, SimulatorConfig};
+use crate::engines;
 use crate::grpc::convert;
 use crate::grpc::trail::{Author, Deed};
 use crate::listener::Limits;
-use crate::node::{self, Node};
+use crate::node::Node;
 use crate::proto_json::proto_json;
 use crate::secrets;
 
@@ -81,14 +83,22 @@ pub async fn run(args: Args) -> Result<(), Failed> {
         ..Config::default()
     };
     config.check()?;
-    let store = node::open_store(&config).await?;
+    let store = engines::open_store(&config).await?;
     store.migrate().await.map_err(anyhow::Error::from)?;
     let first = first_start(store.as_ref(), &config, &data).await?;
     let node = Node::start(&config, store.clone(), "embedded").await?;
+    let served = node.served.as_ref().context("this node has no API")?;
     if first.is_new {
-        give_credit(&node, first.client).await?;
+        give_credit(&served.app, first.client).await?;
     }
-    let banner = Banner { args: &args, data: &data, node: &node, client: first.client, store: &store };
+    let banner = Banner {
+        args: &args,
+        data: &data,
+        address: served.address,
+        metrics_address: node.metrics_address,
+        client: first.client,
+        store: &store,
+    };
     if args.json {
         banner.print_json()?;
     } else {
@@ -191,7 +201,7 @@ async fn create_sandbox_client(store: &dyn Store) -> anyhow::Result<ClientId> {
     Ok(client.id)
 }
 
-async fn give_credit(node: &Node, client: ClientId) -> anyhow::Result<()> {
+async fn give_credit(app: &App, client: ClientId) -> anyhow::Result<()> {
     let request = TopUp {
         client,
         amount_micros: CREDIT_MICROS,
@@ -199,7 +209,6 @@ async fn give_credit(node: &Node, client: ClientId) -> anyhow::Result<()> {
         idempotency_key: "first-start".into(),
         note: "first start".into(),
     };
-    let app = &node.app;
     top_up::top_up(app.store.as_ref(), app.bell.as_ref(), &app.timing, &request, None).await?;
     Ok(())
 }
@@ -207,7 +216,8 @@ async fn give_credit(node: &Node, client: ClientId) -> anyhow::Result<()> {
 struct Banner<'a> {
     args: &'a Args,
     data: &'a Path,
-    node: &'a Node,
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     client: ClientId,
     store: &'a Arc<dyn Store>,
 }
@@ -215,8 +225,8 @@ struct Banner<'a> {
 impl Banner<'_> {
     fn print_json(&self) -> anyhow::Result<()> {
         let line = serde_json::json!({
-            "address": self.node.address.to_string(),
-            "metrics_address": self.node.metrics_address.map(|address| address.to_string()),
+            "address": self.address.to_string(),
+            "metrics_address": self.metrics_address.map(|address| address.to_string()),
             "client_id": self.client.to_string(),
             "api_key": secrets::read(&self.data.join("client.key"))?,
             "admin_key": secrets::read(&self.data.join("admin.key"))?,
@@ -234,7 +244,7 @@ impl Banner<'_> {
         };
         let program = program_path();
         let (bold, plain) = if super::output::has_colour() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
-        let address = self.node.address;
+        let address = self.address;
         let data = self.data.display();
         // The pasted calls find the address and the key in ./.herald by themselves; elsewhere they are told.
         let is_usual = self.data == Path::new(".herald") && address.to_string() == "127.0.0.1:7670";
@@ -243,11 +253,8 @@ impl Banner<'_> {
         } else {
             format!(" --address {address} --api-key-file {data}/client.key")
         };
-        let metrics = self
-            .node
-            .metrics_address
-            .map(|at| format!("\n  Metrics    http://{at}/metrics"))
-            .unwrap_or_default();
+        let metrics =
+            self.metrics_address.map(|at| format!("\n  Metrics    http://{at}/metrics")).unwrap_or_default();
         println!(
             "{bold}herald {version}{plain}   embedded: SQLite, in-process queue, simulator. No real SMS is sent.
 

@@ -16,6 +16,8 @@ pub struct Failed {
 
 /// The command did what it could, and some of it was refused.
 pub const REFUSED: u8 = 3;
+/// The server cannot be reached, stops, or took too long.
+pub const UNAVAILABLE: u8 = 7;
 /// The message ended undelivered.
 pub const UNDELIVERED: u8 = 10;
 /// Bad configuration (EX_USAGE of sysexits.h).
@@ -77,7 +79,7 @@ pub fn code_of(code: Code) -> u8 {
         Code::Unauthenticated | Code::PermissionDenied => 4,
         Code::NotFound => 5,
         Code::ResourceExhausted => 6,
-        Code::Unavailable | Code::DeadlineExceeded => 7,
+        Code::Unavailable | Code::DeadlineExceeded => UNAVAILABLE,
         _ => 1,
     }
 }

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::grpc::convert;
 use crate::grpc::trail::{Author, Deed};
 use crate::proto_json::{proto_json, proto_json_list};
-use crate::{node, secrets};
+use crate::{engines, secrets};
 
 /// Arguments of `herald init`.
 #[derive(clap::Args)]
@@ -30,14 +30,21 @@ pub struct Args {
     /// ISO 4217.
     #[arg(long, default_value = "USD")]
     currency: String,
+    /// Where there is an operator key already, bring the schema up to date and succeed.
+    #[arg(long)]
+    if_needed: bool,
 }
 
 pub async fn run(args: Args) -> Result<(), Failed> {
     let config = Config::read(args.config.as_deref()).map_err(|error| Failed::new(CONFIGURATION, error))?;
-    let store = node::open_store(&config).await?;
+    let store = engines::open_store(&config).await?;
     store.migrate().await.map_err(anyhow::Error::from)?;
     let pepper = secrets::pepper(&config.pepper_file, true)?;
     if store.has_operator_key().await.map_err(anyhow::Error::from)? {
+        if args.if_needed {
+            println!("this installation has an operator key already");
+            return Ok(());
+        }
         return Err(anyhow::anyhow!("this installation has an operator key already").into());
     }
     put_default_rate(store.as_ref(), &args.currency, args.part_price_micros).await?;

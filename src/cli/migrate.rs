@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::exit::{CONFIGURATION, Failed};
 use crate::config::Config;
-use crate::node;
+use crate::engines;
 
 /// Arguments of `herald migrate`.
 #[derive(clap::Args)]
@@ -19,7 +19,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> Result<(), Failed> {
     let config = Config::read(args.config.as_deref()).map_err(|error| Failed::new(CONFIGURATION, error))?;
-    let store = node::open_store(&config).await?;
+    let store = engines::open_store(&config).await?;
     let pending = store.pending_migrations().await.map_err(anyhow::Error::from)?;
     if pending.is_empty() {
         println!("the schema is up to date");

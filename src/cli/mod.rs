@@ -27,6 +27,7 @@ mod provider_key;
 mod providers;
 mod quote;
 mod rate;
+mod ready;
 mod retention;
 mod secret;
 mod send;
@@ -61,6 +62,8 @@ enum Command {
     Dev(dev::Args),
     /// Run the server.
     Serve(serve::Args),
+    /// Ask the server on this machine whether it can do its work. Exit code 7: it cannot.
+    Ready(ready::Args),
     /// Bring the database's schema up to date.
     Migrate(migrate::Args),
     /// Make the pepper file, the default rate and the first operator key.
@@ -151,6 +154,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failed> {
     match cli.command {
         Command::Dev(args) => dev::run(args).await,
         Command::Serve(args) => serve::run(args).await,
+        Command::Ready(args) => ready::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Init(args) => init::run(args).await,
         Command::Send(args) => send::run(global, *args).await,

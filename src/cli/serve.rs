@@ -3,7 +3,8 @@
 use super::config::SettingsArgs;
 use super::exit::{CONFIGURATION, Failed};
 use super::log;
-use crate::node::{self, Node};
+use crate::engines;
+use crate::node::{Node, Served};
 
 /// Arguments of `herald serve`.
 #[derive(clap::Args)]
@@ -18,7 +19,7 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<(), Failed> {
     log::start(args.log_format, "info");
     let config = args.settings.read()?.config;
-    let store = node::open_store(&config).await?;
+    let store = engines::open_store(&config).await?;
     let pending = store.pending_migrations().await.map_err(anyhow::Error::from)?;
     if !pending.is_empty() {
         let error =
@@ -26,7 +27,11 @@ pub async fn run(args: Args) -> Result<(), Failed> {
         return Err(Failed::new(CONFIGURATION, error));
     }
     let node = Node::start(&config, store, "production").await?;
-    tracing::info!(address = %node.address, "herald {} serves on {}", env!("CARGO_PKG_VERSION"), node.address);
+    let version = env!("CARGO_PKG_VERSION");
+    match &node.served {
+        Some(Served { address, .. }) => tracing::info!(%address, "herald {version} serves on {address}"),
+        None => tracing::info!("herald {version} works"),
+    }
     node.run(shutdown_signal()).await?;
     tracing::info!("herald has ended");
     Ok(())

@@ -3,6 +3,8 @@
 //! The comments and ranges of the fields here and in `sections`, and of the listener's `Limits`, are the JSON Schema
 //! (`herald config schema`), the check of every value, and the pages of `docs/configuration.md`.
 
+mod engine_url;
+mod engines;
 mod problem;
 pub mod read;
 mod schema;
@@ -19,11 +21,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::listener::Limits;
 
+pub use engine_url::EngineUrl;
+pub use engines::{QueueConfig, RedisConfig, Roles};
 pub use problem::{Problem, Problems};
 pub use read::{Settings, Sources};
 pub use schema::{schema, setting_names};
 pub use sections::{LimitsConfig, SimulatorConfig, TimingConfig, TlsConfig};
-pub use store_url::{StoreKind, StoreUrl};
+pub use store_url::StoreKind;
 
 /// What `herald serve` reads.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -36,8 +40,11 @@ pub struct Config {
     /// Where `/metrics` listens. Without it there are no metrics.
     #[schemars(with = "Option<String>")]
     pub metrics_listen: Option<SocketAddr>,
+    /// What this node runs: `api` takes calls and feeds streams; `worker` sends messages, takes provider reports and keeps the
+    /// books. Nodes with one role need PostgreSQL and a queue that they share.
+    pub roles: Roles,
     /// `sqlite:PATH` or `postgres://...`.
-    pub store_url: StoreUrl,
+    pub store_url: EngineUrl,
     /// The file with the secret behind the API keys' fingerprints: 64 hex digits.
     #[schemars(length(min = 1))]
     pub pepper_file: PathBuf,
@@ -51,6 +58,10 @@ pub struct Config {
     /// Retries and time limits run this much faster. For tests.
     #[schemars(range(min = 0.01, max = 10_000))]
     pub time_scale: f64,
+    /// The queue that spreads messages over workers, and the bell that wakes streams: NATS.
+    pub queue: QueueConfig,
+    /// Rate limits and answered calls, shared by all nodes: Redis.
+    pub redis: RedisConfig,
     /// Single time limits. What is set here stands as it is, whatever `time_scale` says.
     pub timing: TimingConfig,
     /// The simulated provider.
@@ -78,11 +89,14 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7670)),
             metrics_listen: None,
-            store_url: StoreUrl::default(),
+            roles: Roles::default(),
+            store_url: EngineUrl::default(),
             pepper_file: PathBuf::from("herald.pepper"),
             archive_dir: None,
             store_connections: 16,
             time_scale: 1.0,
+            queue: QueueConfig::default(),
+            redis: RedisConfig::default(),
             timing: TimingConfig::default(),
             simulator: SimulatorConfig::default(),
             limits: LimitsConfig::default(),
@@ -110,13 +124,17 @@ impl Config {
             problems.extend(self.timing_problems());
         }
         problems.extend(self.tls.problem());
-        problems.extend(self.store_url.problem());
+        problems.extend(store_url::problem(&self.store_url));
+        problems.extend(self.queue.problems());
+        problems.extend(self.redis.problem());
+        problems.extend(self.roles_problems());
         problems
     }
 
     /// What `store_url` names.
     pub fn store(&self) -> anyhow::Result<StoreKind> {
-        self.store_url.kind().ok_or_else(|| Problems(self.store_url.problem().into_iter().collect()).into())
+        let kind = StoreKind::of(&self.store_url);
+        kind.ok_or_else(|| Problems(store_url::problem(&self.store_url).into_iter().collect()).into())
     }
 
     /// The same with every time limit that holds, also those that were not set.
@@ -133,6 +151,25 @@ impl Config {
         }
         self.timing.apply(&mut timing);
         timing
+    }
+
+    /// Roles that live apart meet in engines outside the process.
+    fn roles_problems(&self) -> Vec<Problem> {
+        let is_sqlite = matches!(StoreKind::of(&self.store_url), Some(StoreKind::Sqlite(_)));
+        let mut problems = Vec::new();
+        if self.roles != Roles::Both && self.queue.url.is_none() {
+            let fault = "must be set for a node with one role: a queue in the process reaches no other";
+            problems.push(Problem::new("queue.url", fault));
+        }
+        if self.roles != Roles::Both && is_sqlite {
+            let fault = "must be postgres://... for a node with one role: one process opens an SQLite file";
+            problems.push(Problem::new("store_url", fault));
+        }
+        if self.queue.url.is_some() && is_sqlite {
+            let fault = "must not be set on SQLite: one process has the file, and with it all the work";
+            problems.push(Problem::new("queue.url", fault));
+        }
+        problems
     }
 
     fn timing_problems(&self) -> Vec<Problem> {
@@ -239,5 +276,36 @@ mod tests {
         for shown in [format!("{config:?}"), format!("{kind:?}")] {
             assert!(!shown.contains("s3cret") && shown.contains("herald:***@db"), "{shown}");
         }
+    }
+
+    #[test]
+    fn roles_that_live_apart_need_engines_that_both_reach() {
+        let mut config = Config { roles: Roles::Worker, ..config() };
+        let found = problems(&config);
+        assert!(found.len() == 2 && found[0].starts_with("queue.url must be set"), "{found:?}");
+        assert!(found[1].starts_with("store_url must be postgres"), "{found:?}");
+        config.store_url = "postgres://db/herald".into();
+        config.queue.url = Some("nats://one:4222,two:4222".into());
+        assert!(config.check().is_ok());
+        config.roles = Roles::Both;
+        assert!(config.check().is_ok());
+        config.store_url = "sqlite:x.db".into();
+        assert!(problems(&config)[0].starts_with("queue.url must not be set on SQLite"));
+    }
+
+    #[test]
+    fn engines_are_what_their_settings_say() {
+        let mut config = Config { store_url: "postgres://db/herald".into(), ..config() };
+        config.queue.url = Some("redis://one".into());
+        config.queue.prefix = "a.b".into();
+        config.redis.url = Some("nats://one".into());
+        assert_eq!(
+            problems(&config),
+            [
+                "queue.url must be nats://... or tls://...",
+                "queue.prefix must be of letters, digits, `-` and `_`",
+                "redis.url must be redis://... or rediss://...",
+            ]
+        );
     }
 }

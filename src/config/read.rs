@@ -9,8 +9,8 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map, UncasedStr, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
 
-use super::Config;
 use super::problem::{Problem, Problems};
+use super::{Config, Roles};
 
 /// Variables with our prefix that are not settings of the server.
 const OTHER_VARIABLES: [&str; 5] = ["address", "api_key", "api_key_file", "client_id", "log"];
@@ -25,6 +25,8 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// The flag `--listen`, which wins over file and environment.
     pub listen: Option<SocketAddr>,
+    /// The flag `--roles`, likewise.
+    pub roles: Option<Roles>,
 }
 
 /// Settings that are good to use, and where they come from.
@@ -60,7 +62,7 @@ impl Settings {
 impl Config {
     /// Reads the file, if any, then the environment.
     pub fn read(file: Option<&Path>) -> anyhow::Result<Self> {
-        let sources = Sources { file: file.map(Path::to_owned), listen: None };
+        let sources = Sources { file: file.map(Path::to_owned), ..Sources::default() };
         Ok(Settings::read(&sources)?.config)
     }
 }
@@ -93,10 +95,14 @@ fn layers(sources: &Sources) -> Result<Figment, Problems> {
     let is_server_variable =
         |name: &UncasedStr| !OTHER_VARIABLES.iter().any(|other| name == other) && !name.starts_with("test_");
     figment = figment.merge(Env::prefixed(PREFIX).filter(is_server_variable).split("__"));
-    Ok(match sources.listen {
-        Some(listen) => figment.merge(Flags(Dict::from([("listen".into(), listen.to_string().into())]))),
-        None => figment,
-    })
+    let mut flags = Dict::new();
+    if let Some(listen) = sources.listen {
+        flags.insert("listen".into(), listen.to_string().into());
+    }
+    if let Some(roles) = sources.roles {
+        flags.insert("roles".into(), roles.to_string().into());
+    }
+    Ok(figment.merge(Flags(flags)))
 }
 
 /// Every value that has its type, defaults in place of the others, and what is wrong with those.

