@@ -65,7 +65,7 @@ pub async fn a_copy_answers_the_same_request_on_any_node(bench: Box<dyn SharedLi
     let nodes = [bench.node(EPOCH).await, bench.node(EPOCH).await];
     let call = call(client(1), "key", 1);
     assert_eq!(ask(&nodes[1], &call).await, Admitted::Passed, "nothing is committed yet");
-    tell(&bench, &nodes[0], &call).await;
+    tell(bench.as_ref(), &nodes[0], &call).await;
     for node in &nodes {
         assert_eq!(ask(node, &call).await, remembered(&call));
     }
@@ -79,7 +79,7 @@ pub async fn a_copy_answers_the_same_request_on_any_node(bench: Box<dyn SharedLi
 pub async fn a_copy_answers_no_other_request(bench: Box<dyn SharedLimiterBench>) {
     let node = bench.node(EPOCH).await;
     let call = call(client(1), "key", 1);
-    tell(&bench, &node, &call).await;
+    tell(bench.as_ref(), &node, &call).await;
     let other = RememberedCall { fingerprint: fingerprint("other"), ..call.clone() };
     assert_eq!(ask(&node, &other).await, Admitted::Passed);
     assert_eq!(ask(&node, &call).await, remembered(&call), "it is still there");
@@ -88,10 +88,10 @@ pub async fn a_copy_answers_no_other_request(bench: Box<dyn SharedLimiterBench>)
 pub async fn a_copy_of_another_history_of_the_log_answers_nothing(bench: Box<dyn SharedLimiterBench>) {
     let (node, restored) = (bench.node(EPOCH).await, bench.node(EPOCH ^ 1).await);
     let before = call(client(1), "key", 1);
-    tell(&bench, &node, &before).await;
+    tell(bench.as_ref(), &node, &before).await;
     assert_eq!(ask(&restored, &before).await, Admitted::Passed);
     let after = call(client(1), "key", 2);
-    tell(&bench, &restored, &after).await;
+    tell(bench.as_ref(), &restored, &after).await;
     assert_eq!(ask(&restored, &after).await, remembered(&after));
     assert_eq!(ask(&node, &before).await, Admitted::Passed, "it is another history's now");
 }
@@ -99,7 +99,7 @@ pub async fn a_copy_of_another_history_of_the_log_answers_nothing(bench: Box<dyn
 pub async fn a_remembered_call_takes_no_tokens(bench: Box<dyn SharedLimiterBench>) {
     let node = bench.node(EPOCH).await;
     let call = call(client(1), "key", 1);
-    tell(&bench, &node, &call).await;
+    tell(bench.as_ref(), &node, &call).await;
     for _ in 0..20 {
         assert_eq!(ask(&node, &call).await, remembered(&call));
     }
@@ -135,22 +135,22 @@ pub async fn copies_differ_by_client_and_each_character_of_the_key(bench: Box<dy
 pub async fn a_key_that_is_used_again_has_its_newest_copy(bench: Box<dyn SharedLimiterBench>) {
     let node = bench.node(EPOCH).await;
     let (first, second) = (call(client(1), "key", 1), call(client(1), "key", 2));
-    tell(&bench, &node, &first).await;
-    tell(&bench, &node, &second).await;
+    tell(bench.as_ref(), &node, &first).await;
+    tell(bench.as_ref(), &node, &second).await;
     assert_eq!(ask(&node, &second).await, remembered(&second));
 }
 
 pub async fn only_what_made_a_message_is_copied(bench: Box<dyn SharedLimiterBench>) {
     let node = bench.node(EPOCH).await;
     let call = RememberedCall { made: Made::Event(1), ..call(client(1), "key", 1) };
-    tell(&bench, &node, &call).await;
+    tell(bench.as_ref(), &node, &call).await;
     assert_eq!(ask(&node, &call).await, Admitted::Passed);
 }
 
 pub async fn racing_repeats_of_a_remembered_call_all_get_its_message(bench: Box<dyn SharedLimiterBench>) {
     let nodes = [bench.node(EPOCH).await, bench.node(EPOCH).await];
     let call = call(client(1), "key", 1);
-    tell(&bench, &nodes[0], &call).await;
+    tell(bench.as_ref(), &nodes[0], &call).await;
     let racers: Vec<_> = (0..64)
         .map(|n| {
             let (node, call) = (nodes[n % 2].clone(), call.clone());
@@ -181,7 +181,7 @@ fn remembered(call: &RememberedCall) -> Admitted {
     }
 }
 
-async fn tell(bench: &Box<dyn SharedLimiterBench>, node: &Arc<dyn Limiter>, call: &RememberedCall) {
+async fn tell(bench: &dyn SharedLimiterBench, node: &Arc<dyn Limiter>, call: &RememberedCall) {
     node.remember(std::slice::from_ref(call), LIFETIME);
     bench.settled().await;
 }

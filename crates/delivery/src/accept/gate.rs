@@ -51,8 +51,8 @@ enum Awaited {
 }
 
 impl Pending {
-    fn replayed(receipt: Receipt) -> Self {
-        Self { answer: Awaited::Replay(Box::new(receipt)), metered: None, provoked: None }
+    fn replayed(receipt: Box<Receipt>) -> Self {
+        Self { answer: Awaited::Replay(receipt), metered: None, provoked: None }
     }
 
     /// The answer: when it is `Ok`, the message is committed.

@@ -14,7 +14,7 @@ pub(super) enum Passage {
     /// It costs none: the client has no limit, or its call is remembered.
     Free,
     /// It is answered already.
-    Replay(Receipt),
+    Replay(Box<Receipt>),
 }
 
 impl Gate {
@@ -61,9 +61,9 @@ impl Gate {
         &self,
         client: ClientId,
         id: MessageId,
-    ) -> Result<Option<Receipt>, AcceptError> {
+    ) -> Result<Option<Box<Receipt>>, AcceptError> {
         let message = self.store.message(client, id).await.map_err(AcceptError::Store)?;
-        Ok(message.map(|message| Receipt { message: decide::receipt_of(message), is_replay: true }))
+        Ok(message.map(|message| Box::new(Receipt { message: decide::receipt_of(message), is_replay: true })))
     }
 
     async fn is_remembered(&self, key: Option<&IdempotencyKey>) -> Result<bool, AcceptError> {
