@@ -1,14 +1,14 @@
 //! The connection to Redis: one for all calls, given up when it fails and made again in the background.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::options::{Options, OptionsError};
 use crate::script::Scripts;
@@ -35,8 +35,32 @@ pub(crate) struct Link {
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
-    /// In a row. Each connection has its own, so that what an old one still owes is not held against the next.
-    failures: Arc<AtomicU32>,
+    /// Each connection has its own, so that what an old one still owes is not held against the next.
+    failures: Arc<Failures>,
+}
+
+/// Failures in a row. Calls that were under way together fail together, which counts once: one moment in which
+/// nothing moved, here or there, is no reason to leave.
+#[derive(Default)]
+struct Failures {
+    count: AtomicU32,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Failures {
+    /// The failures in a row, with that of a call that began then.
+    fn add(&self, began: Instant) -> u32 {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| began < last) {
+            return self.count.load(Ordering::Relaxed);
+        }
+        *last = Some(Instant::now());
+        self.count.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn end(&self) {
+        self.count.store(0, Ordering::Relaxed);
+    }
 }
 
 impl Link {
@@ -66,22 +90,22 @@ impl Link {
         F: Future<Output = RedisResult<T>>,
     {
         let live = self.live.borrow().clone().ok_or(Away)?;
+        let began = Instant::now();
         match timeout(self.call_limit, call(live.connection.clone())).await {
             Ok(Ok(answer)) => {
-                live.failures.store(0, Ordering::Relaxed);
+                live.failures.end();
                 return Ok(answer);
             }
             Ok(Err(error)) => {
-                self.count_failure(&live, error.is_io_error(), &cause(&error));
+                self.count_failure(&live, began, error.is_io_error(), &cause(&error));
             }
-            Err(_) => self.count_failure(&live, false, "no answer in time"),
+            Err(_) => self.count_failure(&live, began, false, "no answer in time"),
         }
         Err(Away)
     }
 
-    fn count_failure(&self, live: &Live, is_over: bool, cause: &str) {
-        let failures = live.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if !is_over && failures < self.failures_max {
+    fn count_failure(&self, live: &Live, began: Instant, is_over: bool, cause: &str) {
+        if live.failures.add(began) < self.failures_max && !is_over {
             return;
         }
         let is_given_up = self.live.send_if_modified(|current| {

@@ -21,7 +21,7 @@ pub struct Options {
     pub log_epoch: u64,
     /// How long one call may take.
     pub call_limit: Duration,
-    /// So many failures in a row end the use of Redis for now.
+    /// So many failures in a row end the use of Redis for now; those of calls under way together count once.
     pub failures_max: NonZeroU32,
     /// How long it stays away at least, and how often its return is looked for.
     pub probe_gap: Duration,
@@ -57,7 +57,7 @@ impl Options {
             nodes: NonZeroU32::MIN,
             log_epoch,
             call_limit: Duration::from_millis(10),
-            failures_max: NonZeroU32::MIN.saturating_add(4),
+            failures_max: NonZeroU32::MIN.saturating_add(2),
             probe_gap: Duration::from_secs(1),
             clock: Clock::Redis,
         }

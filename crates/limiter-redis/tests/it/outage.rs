@@ -95,8 +95,12 @@ async fn a_redis_that_hangs_holds_no_call_up_for_longer_than_its_limit() {
         assert_eq!(call.await.unwrap(), Admitted::Passed, "the local bucket has as many");
     }
     assert!(started.elapsed() < CALL_LIMIT * 10, "{:?}", started.elapsed());
+    assert!(node.is_shared(), "what failed together failed once");
+    for _ in 1..FAILURES_MAX {
+        assert_eq!(take(&node, 1).await, Admitted::Passed);
+    }
     assert!(!node.is_shared(), "it is not asked any more");
-    assert_eq!(metrics.read("herald_limiter_degraded_total"), Some(50.0));
+    assert_eq!(metrics.read("herald_limiter_degraded_total"), Some(f64::from(50 + FAILURES_MAX - 1)));
 
     node.remember(&[call("key", 1)], PATIENCE);
     node.give_back(client(), 1);
