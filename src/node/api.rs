@@ -76,6 +76,7 @@ async fn app(
         store: store.clone(),
         queue: mover.queue.clone(),
         bell: mover.bell.clone(),
+        limiter: engines.limiter.clone(),
         timing: mover.timing.clone(),
         lanes: mover.lanes.clone(),
     };

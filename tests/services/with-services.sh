@@ -3,32 +3,52 @@
 #
 #   tests/services/with-services.sh COMMAND [ARGUMENT...]
 #
-# Exports HERALD_TEST_POSTGRES_URL: a superuser's URL, each test makes its own database with it. In this
-# order: the URL already in the environment; a private, temporary server from the binaries on this machine;
-# the same after installing PostgreSQL with apt-get.
+# Exports HERALD_TEST_POSTGRES_URL, a superuser's URL (each test makes its own database with it), and
+# HERALD_TEST_REDIS_URL (each test has its own prefix). Each in this order: the URL already in the environment; a
+# private, temporary server from the binaries on this machine; the same after installing it with apt-get.
 set -euo pipefail
 
 if [[ $# -eq 0 ]]; then
     echo "usage: with-services.sh COMMAND [ARGUMENT...]" >&2
     exit 64
 fi
-if [[ -n "${HERALD_TEST_POSTGRES_URL:-}" ]]; then
-    echo "PostgreSQL: the server of HERALD_TEST_POSTGRES_URL" >&2
-    exec "$@"
-fi
 
-postgres=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/postgres.sh
-dir=$(mktemp -d "${TMPDIR:-/tmp}/herald-postgres.XXXXXX")
-trap '"$postgres" stop "$dir"' EXIT
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+dir=$(mktemp -d "${TMPDIR:-/tmp}/herald-services.XXXXXX")
+chmod 755 "$dir" # PostgreSQL runs under an account of its own
+
+# Each server has a directory named as its script.
+# shellcheck disable=SC2329 # called by the traps and by the watcher
+stop_all() {
+    local each
+    for each in "$2"/*/; do
+        [[ ! -d "$each" ]] || "$1/$(basename "$each").sh" stop "${each%/}"
+    done
+    rm -rf -- "$2"
+}
+trap 'stop_all "$scripts" "$dir"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # The trap does not run when this shell is killed with SIGKILL, as time limits do. This watcher, in a session of
-# its own, then stops the server; it ends by itself once the directory is gone.
+# its own, then stops the servers; it ends by itself once the directory is gone.
+export -f stop_all
 # shellcheck disable=SC2016 # expanded by the watcher
-setsid bash -c 'while kill -0 "$1" && [[ -d "$3" ]]; do sleep 1; done; exec "$2" stop "$3"' \
-    watcher "$$" "$postgres" "$dir" </dev/null >/dev/null 2>&1 &
+setsid bash -c 'while kill -0 "$1" && [[ -d "$3" ]]; do sleep 1; done; stop_all "$2" "$3"' \
+    watcher "$$" "$scripts" "$dir" </dev/null >/dev/null 2>&1 &
 
-HERALD_TEST_POSTGRES_URL=$("$postgres" start "$dir")
-export HERALD_TEST_POSTGRES_URL
+# Leaves the URL of a server in the variable: service NAME VARIABLE
+service() {
+    local name=$1 variable=$2 url
+    if [[ -n "${!variable:-}" ]]; then
+        echo "$name: the server of $variable" >&2
+        return
+    fi
+    mkdir "$dir/$name"
+    url=$("$scripts/$name.sh" start "$dir/$name")
+    export "$variable=$url"
+}
+
+service postgres HERALD_TEST_POSTGRES_URL
+service redis HERALD_TEST_REDIS_URL
 "$@"

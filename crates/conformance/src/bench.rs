@@ -11,7 +11,7 @@ use delivery::timing::Timing;
 use message::Timestamp;
 use message::id::Entropy;
 
-use crate::recorder::{RecordingBell, RecordingQueue};
+use crate::recorder::{RecordingBell, RecordingLimiter, RecordingQueue};
 
 /// The time at which every clock of a test begins.
 pub const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
@@ -39,6 +39,7 @@ pub struct Bench {
     pub clock: TestClock,
     pub queue: Arc<RecordingQueue>,
     pub bell: Arc<RecordingBell>,
+    pub limiter: Arc<RecordingLimiter>,
     pub timing: Arc<Timing>,
     drawn: AtomicU64,
     /// Dropped last: it takes the database away.
@@ -59,6 +60,7 @@ impl Bench {
             clock,
             queue: Arc::default(),
             bell: Arc::default(),
+            limiter: Arc::default(),
             timing: Arc::default(),
             drawn: AtomicU64::new(0),
             _guard: Box::new(guard),

@@ -17,6 +17,7 @@ pub mod store;
 pub mod bell;
 pub mod limiter;
 pub mod queue;
+pub mod shared_limiter;
 
 pub mod machine;
 pub mod model;

@@ -1,10 +1,12 @@
-//! A queue and a bell that only remember what they were told.
+//! A queue, a bell and a limiter that only remember what they were told.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use delivery::model::MessageKey;
-use delivery::port::{Bell, Queue, Ring, Ticket};
+use delivery::model::{Made, MessageKey, RememberedCall};
+use delivery::port::{Admission, Admitted, Bell, Limiter, Queue, Ring, Ticket};
+use message::id::ClientId;
 
 /// Remembers offers; nobody can take.
 #[derive(Default)]
@@ -47,5 +49,68 @@ impl Bell for RecordingBell {
 
     async fn wait(&self) -> Vec<Ring> {
         std::future::pending().await
+    }
+}
+
+/// Answers with the copies that it was told of, and keeps one count of tokens for all clients.
+#[derive(Default)]
+pub struct RecordingLimiter(Mutex<Recorded>);
+
+#[derive(Default)]
+struct Recorded {
+    copies: Vec<RememberedCall>,
+    taken: i64,
+    is_refusing: bool,
+}
+
+impl RecordingLimiter {
+    /// The copies, in the order in which they were told.
+    pub fn copies(&self) -> Vec<RememberedCall> {
+        self.recorded().copies.clone()
+    }
+
+    pub fn forget_copies(&self) {
+        self.recorded().copies.clear();
+    }
+
+    /// Tokens taken and not given back.
+    pub fn taken(&self) -> i64 {
+        self.recorded().taken
+    }
+
+    /// From now on, whether every take is refused.
+    pub fn refuse(&self, is_refusing: bool) {
+        self.recorded().is_refusing = is_refusing;
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Recorded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Limiter for RecordingLimiter {
+    async fn admit(&self, ask: &Admission<'_>) -> Admitted {
+        let mut recorded = self.recorded();
+        let copy = ask.call.and_then(|(key, fingerprint)| {
+            recorded.copies.iter().rev().find(|copy| copy.key == *key && copy.fingerprint == fingerprint)
+        });
+        if let Some(Made::Message(id)) = copy.map(|copy| copy.made) {
+            return Admitted::Remembered(id);
+        }
+        let Some(rate) = ask.rate else { return Admitted::Passed };
+        if recorded.is_refusing {
+            return Admitted::RetryAfter(Duration::from_secs(1));
+        }
+        recorded.taken += i64::from(rate.parts);
+        Admitted::Passed
+    }
+
+    fn give_back(&self, _client: ClientId, parts: u32) {
+        self.recorded().taken -= i64::from(parts);
+    }
+
+    fn remember(&self, calls: &[RememberedCall], _lifetime: Duration) {
+        self.recorded().copies.extend_from_slice(calls);
     }
 }

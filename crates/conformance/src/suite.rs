@@ -237,6 +237,15 @@ macro_rules! store_suite {
             what_is_refused_leaves_its_key_free,
             racing_top_ups_of_one_key_are_booked_once,
         }
+        $crate::claims! {
+            <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), gate in store::gate:
+            what_is_committed_under_a_key_is_told_to_the_limiter,
+            a_call_that_the_limiter_remembers_is_answered_without_a_transaction_and_without_rate,
+            a_copy_of_a_message_that_is_not_there_leaves_the_decision_to_the_store,
+            a_replay_without_a_copy_passes_a_limiter_that_refuses,
+            a_send_over_the_rate_is_refused_and_leaves_its_key_free,
+            what_costs_nothing_gives_its_rate_back,
+        }
     };
 }
 
@@ -280,7 +289,7 @@ macro_rules! bell_suite {
 macro_rules! limiter_suite {
     ($fixture:ty) => {
         $crate::claims! {
-            <$fixture as limiter::LimiterFixture>::fresh, (start_paused = true), limiter in limiter:
+            <$fixture as limiter::LimiterFixture>::fresh, (flavor = "current_thread"), limiter in limiter:
             a_new_bucket_gives_its_burst_and_then_says_when,
             all_of_a_message_is_taken_or_none,
             clients_have_buckets_of_their_own,
@@ -288,7 +297,29 @@ macro_rules! limiter_suite {
             a_message_larger_than_the_bucket_passes_when_it_is_full,
             what_is_given_back_can_be_taken_again_but_no_more,
             new_settings_hold_from_the_next_call_on,
+            a_client_without_a_limit_always_passes,
             racing_callers_get_the_burst_and_no_more,
+        }
+    };
+}
+
+/// Makes one test of each claim on a limiter that nodes share. Give it the
+/// [`SharedLimiterFixture`](crate::shared_limiter::SharedLimiterFixture).
+#[macro_export]
+macro_rules! shared_limiter_suite {
+    ($fixture:ty) => {
+        $crate::claims! {
+            <$fixture as shared_limiter::SharedLimiterFixture>::shared, (flavor = "current_thread"), shared_limiter in shared_limiter:
+            nodes_share_one_bucket,
+            what_one_node_gives_back_another_can_take,
+            a_copy_answers_the_same_request_on_any_node,
+            a_copy_answers_no_other_request,
+            a_copy_of_another_history_of_the_log_answers_nothing,
+            a_remembered_call_takes_no_tokens,
+            copies_differ_by_client_and_each_character_of_the_key,
+            a_key_that_is_used_again_has_its_newest_copy,
+            only_what_made_a_message_is_copied,
+            racing_repeats_of_a_remembered_call_all_get_its_message,
         }
     };
 }

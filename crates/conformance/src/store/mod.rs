@@ -9,6 +9,7 @@ pub mod claim;
 pub mod clients;
 pub mod concurrency;
 pub mod dead_letters;
+pub mod gate;
 pub mod inbox;
 pub mod keys;
 pub mod outcome;

@@ -14,8 +14,8 @@ use crate::bench::Bench;
 use crate::given::{self, PRICE, PROVIDER};
 
 /// Batch writers that stop with the claim.
-struct Writers {
-    acceptor: Acceptor,
+pub(super) struct Writers {
+    pub(super) acceptor: Acceptor,
     stop: CancellationToken,
 }
 
@@ -187,11 +187,12 @@ pub async fn racing_top_ups_of_one_key_are_booked_once(bench: Bench) {
     bench.assert_sound(client).await;
 }
 
-fn writers(bench: &Bench, store: &Arc<dyn Store>, count: usize) -> Writers {
+pub(super) fn writers(bench: &Bench, store: &Arc<dyn Store>, count: usize) -> Writers {
     let ports = Ports {
         store: store.clone(),
         queue: bench.queue.clone(),
         bell: bench.bell.clone(),
+        limiter: bench.limiter.clone(),
         timing: bench.timing.clone(),
         lanes: Lanes::of(PROVIDER),
     };

@@ -11,7 +11,7 @@ use super::{AcceptError, Receipt};
 use crate::book::Book;
 use crate::lane::Lanes;
 use crate::plan::Wanted;
-use crate::port::{Bell, Queue, Store, StoreError};
+use crate::port::{Bell, Limiter, Queue, Store, StoreError};
 use crate::timing::Timing;
 
 /// The most submissions of one transaction.
@@ -42,6 +42,8 @@ pub struct Ports {
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
     pub bell: Arc<dyn Bell>,
+    /// Is given copies of what was committed under a key.
+    pub limiter: Arc<dyn Limiter>,
     pub timing: Arc<Timing>,
     /// Where new messages are offered.
     pub lanes: Lanes,
@@ -160,7 +162,7 @@ async fn commit_batch(
     Ok(results)
 }
 
-/// One transaction: lock and read, decide, write, commit; then the bell.
+/// One transaction: lock and read, decide, write, commit; then the bell and the copies.
 async fn commit_once(ports: &Ports, batch: &[Submission]) -> Result<Vec<Decision>, StoreError> {
     let wanted = Wanted {
         clients: batch.iter().map(|submission| submission.prepared.client).collect(),
@@ -177,6 +179,7 @@ async fn commit_once(ports: &Ports, batch: &[Submission]) -> Result<Vec<Decision
         tx.write(&plan).await?;
         tx.commit().await?;
         ports.bell.ring(&rings).await;
+        ports.limiter.remember(&plan.keys, ports.timing.key_lifetime);
     }
     Ok(decisions)
 }

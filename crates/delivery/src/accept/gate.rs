@@ -1,5 +1,7 @@
 //! The front of accept: settings, the limiter, the batcher, and what sandbox clients may provoke.
 
+mod limit;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,14 +13,15 @@ use routing::rates::RateTable;
 use routing::route::ProviderEntry;
 use tokio::time::Instant;
 
+use self::limit::Passage;
 use super::batcher::Answer;
-use super::decide::{self, Submission};
+use super::decide::Submission;
 use super::prepare::{self, Prepared, SendRequest, Setting};
 use super::preview::{self, Preview, PreviewRequest};
 use super::quote::{self, Line, QuoteRequest};
 use super::{AcceptError, Acceptor, Receipt};
 use crate::model::{Client, IdempotencyKey, KeyKind, Made};
-use crate::port::{Limiter, RateDecision, Store, StoreError};
+use crate::port::{Limiter, Store, StoreError};
 
 /// How long a client's settings are believed. The transaction checks again whatever refuses a send.
 const CLIENT_LIFETIME: Duration = Duration::from_secs(5);
@@ -48,8 +51,8 @@ enum Awaited {
 }
 
 impl Pending {
-    fn replayed(receipt: Receipt) -> Self {
-        Self { answer: Awaited::Replay(Box::new(receipt)), metered: None, provoked: None }
+    fn replayed(receipt: Box<Receipt>) -> Self {
+        Self { answer: Awaited::Replay(receipt), metered: None, provoked: None }
     }
 
     /// The answer: when it is `Ok`, the message is committed.
@@ -60,7 +63,7 @@ impl Pending {
         };
         let is_new = matches!(&result, Ok(receipt) if !receipt.is_replay);
         if !is_new {
-            gate.give_back(self.metered).await;
+            gate.give_back(self.metered);
         }
         match result {
             // The message is committed, and its first caller is told that nobody knows.
@@ -188,9 +191,8 @@ impl Gate {
         let is_same = first.fingerprint == prepare::fingerprint(client.id, request);
         match first.made {
             Made::Message(id) if is_live && is_same => {
-                let message = self.store.message(client.id, id).await.map_err(AcceptError::Store)?;
-                let message = decide::receipt_of(message.ok_or(AcceptError::Uncertain(None))?);
-                Ok(Pending::replayed(Receipt { message, is_replay: true }))
+                let receipt = self.first_receipt(client.id, id).await?;
+                Ok(Pending::replayed(receipt.ok_or(AcceptError::Uncertain(None))?))
             }
             _ => Err(error),
         }
@@ -203,55 +205,25 @@ impl Gate {
         over_rate: OverRate,
         provoked: Option<Refusal>,
     ) -> Result<Pending, AcceptError> {
-        let parts = u32::from(submission.prepared.part_count);
-        let is_metered = self.pass_limiter(client, &submission.prepared, over_rate).await?;
-        let metered = is_metered.then_some((client.id, parts));
+        let metered = match self.pass_limiter(client, &submission.prepared, over_rate).await? {
+            Passage::Metered => Some((client.id, u32::from(submission.prepared.part_count))),
+            Passage::Free => None,
+            Passage::Replay(receipt) => return Ok(Pending::replayed(receipt)),
+        };
         match self.acceptor.accept(submission) {
             Ok(answer) => Ok(Pending { answer: Awaited::Decision(answer), metered, provoked }),
             Err(error) => {
-                self.give_back(metered).await;
+                self.give_back(metered);
                 Err(error)
             }
         }
     }
 
     /// Replays and refusals cost no rate.
-    async fn give_back(&self, metered: Option<(ClientId, u32)>) {
+    fn give_back(&self, metered: Option<(ClientId, u32)>) {
         if let Some((client, parts)) = metered {
-            self.limiter.give_back(client, parts).await;
+            self.limiter.give_back(client, parts);
         }
-    }
-
-    /// `true` = tokens were taken. Without tokens, a key that is remembered still passes: its replay is free.
-    async fn pass_limiter(
-        &self,
-        client: &Client,
-        prepared: &Prepared,
-        over_rate: OverRate,
-    ) -> Result<bool, AcceptError> {
-        let per_second = u32::try_from(client.parts_per_second).unwrap_or(0);
-        if per_second == 0 {
-            return Ok(false);
-        }
-        let burst = u32::try_from(client.burst_parts).unwrap_or(0).max(1);
-        let parts = u32::from(prepared.part_count);
-        loop {
-            match self.limiter.take(client.id, parts, per_second, burst).await {
-                RateDecision::Ok => return Ok(true),
-                RateDecision::RetryAfter(_) if self.is_remembered(prepared).await? => return Ok(false),
-                RateDecision::RetryAfter(retry_after) if over_rate == OverRate::Wait => {
-                    tokio::time::sleep(retry_after).await;
-                }
-                RateDecision::RetryAfter(retry_after) => {
-                    return Err(AcceptError::RateLimited { retry_after, parts_per_second: per_second });
-                }
-            }
-        }
-    }
-
-    async fn is_remembered(&self, prepared: &Prepared) -> Result<bool, AcceptError> {
-        let Some(key) = prepared.key() else { return Ok(false) };
-        Ok(self.store.remembered(&key).await.map_err(AcceptError::Store)?.is_some())
     }
 
     /// Reads the client's settings anew at its next call.

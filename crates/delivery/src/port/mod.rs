@@ -3,6 +3,7 @@
 
 mod admin;
 mod audit;
+mod limiter;
 mod queue;
 mod store;
 mod view;
@@ -12,7 +13,8 @@ pub use admin::{
     UnmatchedReport,
 };
 pub use audit::{AuditStore, Books, Checkpoint, PurgeLimits, Purged};
-pub use queue::{Bell, Limiter, Queue, RateDecision, Ring, Ticket};
+pub use limiter::{Admission, Admitted, Limiter, Rate};
+pub use queue::{Bell, Queue, Ring, Ticket};
 pub use store::{
     Claim, Claimed, PendingReport, ReportTarget, StoreError, StoredReports, Transaction, WorkStore,
 };

@@ -1,6 +1,4 @@
-//! Queue, bell and limiter: they carry ids and counters only. Losing one loses time, nothing else.
-
-use std::time::Duration;
+//! Queue and bell: they carry ids and numbers only. Losing one loses time, nothing else.
 
 use async_trait::async_trait;
 use message::id::ClientId;
@@ -41,22 +39,4 @@ pub trait Bell: Send + Sync + 'static {
 
     /// Waits for rings. Rings before the first wait may be missed.
     async fn wait(&self) -> Vec<Ring>;
-}
-
-/// Answer of the limiter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RateDecision {
-    Ok,
-    RetryAfter(Duration),
-}
-
-/// Token buckets by client.
-#[async_trait]
-pub trait Limiter: Send + Sync + 'static {
-    /// Takes `parts` tokens from the client's bucket, filled at `per_second` up to `burst`, all or none.
-    /// A message larger than the bucket passes when the bucket is full.
-    async fn take(&self, client: ClientId, parts: u32, per_second: u32, burst: u32) -> RateDecision;
-
-    /// Gives back tokens of a call that turned out to cost none.
-    async fn give_back(&self, client: ClientId, parts: u32);
 }

@@ -1,9 +1,11 @@
 //! The in-process queue, bell and limiter against what every one must satisfy.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use conformance::bell::BellFixture;
-use conformance::limiter::LimiterFixture;
+use conformance::limiter::{LimiterBench, LimiterFixture};
 use conformance::queue::QueueFixture;
 use delivery::port::{Bell, Limiter, Queue};
 use memory::{MemoryBell, MemoryLimiter, MemoryQueue};
@@ -22,10 +24,27 @@ impl BellFixture for MemoryFixture {
     }
 }
 
+/// In the test's own time, which is tokio's.
+struct Limited(Arc<MemoryLimiter>);
+
 impl LimiterFixture for MemoryFixture {
-    async fn fresh() -> Arc<dyn Limiter> {
-        Arc::new(MemoryLimiter::new())
+    async fn fresh() -> Box<dyn LimiterBench> {
+        tokio::time::pause();
+        Box::new(Limited(Arc::new(MemoryLimiter::new())))
     }
+}
+
+#[async_trait]
+impl LimiterBench for Limited {
+    fn limiter(&self) -> Arc<dyn Limiter> {
+        self.0.clone()
+    }
+
+    async fn advance(&self, by: Duration) {
+        tokio::time::advance(by).await;
+    }
+
+    async fn settled(&self) {}
 }
 
 conformance::queue_suite!(MemoryFixture);
