@@ -47,7 +47,7 @@ pub struct QueueConfig {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisConfig {
-    /// The Redis: `redis://host:6379/0`, or `rediss://` with TLS. Without it each node counts by itself.
+    /// The Redis: `redis://host:6379/0`. Without it each node counts by itself.
     pub url: Option<EngineUrl>,
     /// What the names of keys begin with, so that several installations can share a Redis.
     #[schemars(length(min = 1))]
@@ -115,8 +115,8 @@ impl RedisConfig {
     }
 
     pub(super) fn problem(&self) -> Option<Problem> {
-        let is_redis = |url: &EngineUrl| url.has_scheme(&["redis", "rediss"]);
+        let is_redis = |url: &EngineUrl| url.has_scheme(&["redis"]);
         let is_wrong = self.url.as_ref().is_some_and(|url| !is_redis(url));
-        is_wrong.then(|| Problem::new("redis.url", "must be redis://... or rediss://..."))
+        is_wrong.then(|| Problem::new("redis.url", "must be redis://..."))
     }
 }

@@ -304,7 +304,7 @@ mod tests {
             [
                 "queue.url must be nats://... or tls://...",
                 "queue.prefix must be of letters, digits, `-` and `_`",
-                "redis.url must be redis://... or rediss://...",
+                "redis.url must be redis://...",
             ]
         );
     }

@@ -1,12 +1,16 @@
 //! The connection to Redis: one for all calls, given up when it fails and made again in the background.
+//!
+//! It comes from a pool and stays out of it: the pool makes it, within its limits, and tests it with a round trip whenever it is
+//! handed out, which here is once and not at each call.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{AsyncConnectionConfig, RedisError, RedisResult};
+use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -23,7 +27,7 @@ const WAITING: usize = 1_024;
 pub(crate) struct Away;
 
 pub(crate) struct Link {
-    client: Client,
+    pool: Pool,
     call_limit: Duration,
     failures_max: u32,
     probe_gap: Duration,
@@ -65,8 +69,15 @@ impl Failures {
 
 impl Link {
     pub(crate) fn new(options: &Options) -> Result<Self, OptionsError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_LIMIT))
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(WAITING);
+        let manager = Manager::new_with_config(options.url.as_str(), config).map_err(OptionsError::Url)?;
+        let pool = Pool::builder(manager).max_size(1).runtime(Runtime::Tokio1);
+        let pool = pool.create_timeout(Some(CONNECT_LIMIT)).build().map_err(OptionsError::Pool)?;
         Ok(Self {
-            client: Client::open(options.url.as_str()).map_err(OptionsError::Url)?,
+            pool,
             call_limit: options.call_limit,
             failures_max: options.failures_max.get(),
             probe_gap: options.probe_gap,
@@ -141,15 +152,12 @@ impl Link {
 
     /// A connection is used once it has taken a write within the time limit of a call.
     async fn connect(&self, scripts: &Scripts) -> Result<(), String> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_LIMIT))
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(WAITING);
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        let connection = match timeout(CONNECT_LIMIT, connecting).await {
-            Ok(connected) => connected.map_err(|error| cause(&error))?,
-            Err(_) => return Err("no connection in time".into()),
-        };
+        let made = self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => cause(&error),
+            error => error.to_string(),
+        })?;
+        // Not back into the pool: what was given up is closed.
+        let connection = Connection::take(made);
         match timeout(self.call_limit, scripts.probe(connection.clone())).await {
             Ok(probed) => probed.map_err(|error| cause(&error))?,
             Err(_) => return Err("no answer in time".into()),

@@ -61,7 +61,7 @@ impl Notes {
 async fn write(link: Arc<Link>, scripts: Arc<Scripts>, mut receiver: mpsc::Receiver<Note>) {
     let mut notes = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut notes, BATCH).await > 0 {
-        let mut pipeline = redis::Pipeline::with_capacity(BATCH);
+        let mut pipeline = deadpool_redis::redis::Pipeline::with_capacity(BATCH);
         let mut waiters = Vec::new();
         for note in notes.drain(..) {
             match note {

@@ -43,7 +43,9 @@ pub enum Clock {
 pub enum OptionsError {
     /// The cause does not hold the URL, which may hold a password.
     #[error("the URL of Redis cannot be used")]
-    Url(#[source] redis::RedisError),
+    Url(#[source] deadpool_redis::redis::RedisError),
+    #[error("there can be no pool of connections to Redis")]
+    Pool(#[source] deadpool_redis::BuildError),
     #[error("a prefix has 1 to {PREFIX_MAX} letters, digits, '.', '_', ':' or '-'")]
     Prefix,
 }

@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use deadpool_redis::redis::aio::ConnectionLike;
+use deadpool_redis::redis::{self, FromRedisValue, ParsingError, Pipeline, RedisResult, Script, Value};
 use delivery::model::{IdempotencyKey, Made, RememberedCall};
 use delivery::port::{Admission, Admitted};
 use message::fingerprint::Fingerprint;
 use message::id::{ClientId, MessageId};
-use redis::aio::ConnectionLike;
-use redis::{FromRedisValue, ParsingError, Pipeline, RedisResult, Script, Value};
 use uuid::Uuid;
 
 use crate::options::{Clock, Options};

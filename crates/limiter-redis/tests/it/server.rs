@@ -72,10 +72,10 @@ impl Server {
     }
 
     /// A call beside the limiter's.
-    pub(crate) async fn run<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
-        let client = redis::Client::open(self.url()).unwrap();
+    pub(crate) async fn run<T: deadpool_redis::redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        let client = deadpool_redis::redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        redis::cmd(command[0]).arg(&command[1..]).query_async(&mut connection).await.unwrap()
+        deadpool_redis::redis::cmd(command[0]).arg(&command[1..]).query_async(&mut connection).await.unwrap()
     }
 
     fn signal(&self, signal: Signal) {
