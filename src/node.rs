@@ -252,17 +252,7 @@ fn spawn_work(
     spawn("retention", Box::pin(kept));
     spawn("key usage", Box::pin(app.key_usage.clone().run(mover.store.clone(), stop.clone())));
     spawn("rates", Box::pin(refresh_rates(app.clone(), stop.clone())));
-    spawn("backlog", Box::pin(offer_backlog(mover.clone(), stop.clone())));
-}
-
-/// The in-process queue starts empty: it is offered what the last run left. Runs once, then waits for the end.
-async fn offer_backlog(mover: Mover, stop: CancellationToken) {
-    match sweep::offer_backlog(&mover).await {
-        Ok(offered) if offered > 0 => tracing::info!("{offered} messages of the last run were queued again"),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(error = ?error, "the backlog was not offered; the sweeper will"),
-    }
-    stop.cancelled().await;
+    spawn("backlog", Box::pin(sweep::restock(mover.clone(), stop.clone())));
 }
 
 async fn refresh_rates(app: Arc<App>, stop: CancellationToken) {

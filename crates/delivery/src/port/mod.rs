@@ -12,7 +12,7 @@ pub use admin::{
     UnmatchedReport,
 };
 pub use audit::{AuditStore, Books, Checkpoint, PurgeLimits, Purged};
-pub use queue::{Bell, Limiter, Queue, RateDecision, Ring, Ticket};
+pub use queue::{Bell, Due, Limiter, Offer, Queue, RateDecision, Ring, Ticket};
 pub use store::{
     Claim, Claimed, PendingReport, ReportTarget, StoreError, StoredReports, Transaction, WorkStore,
 };
