@@ -47,7 +47,7 @@ struct Tasks {
 impl Node {
     /// Starts everything that the node's roles need. The API answers when this returns.
     pub async fn start(config: &Config, store: Arc<dyn Store>, mode: &'static str) -> anyhow::Result<Self> {
-        let engines = engines::open();
+        let engines = engines::open(config, store.as_ref()).await?;
         let mover = Mover {
             store: store.clone(),
             queue: engines.queue.clone(),

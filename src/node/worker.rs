@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use delivery::change::Mover;
 use delivery::dispatch::Dispatcher;
 use delivery::retention::{self, Archive};
 use delivery::{inbox, reconcile, sweep};
 use provider::Provider;
 use provider_simulator::{Journal, RemoteSimulator, Simulator};
-use tokio_util::sync::CancellationToken;
 
 use super::{PROVIDER, Tasks};
 use crate::app::Shared;
@@ -33,7 +31,7 @@ pub(super) async fn start(work: &mut Tasks, config: &Config, shared: &Shared) ->
     work.spawn("sweeper", sweep::run(mover.clone(), arrived.clone(), stop.clone()));
     work.spawn("reconciler", reconcile::run(store.clone(), timing.clone(), stop.clone()));
     work.spawn("retention", retention::run(store, archive, timing, stop.clone()));
-    work.spawn("backlog", offer_backlog(mover.clone(), stop));
+    work.spawn("backlog", sweep::restock(mover.clone(), stop));
     Ok(())
 }
 
@@ -64,14 +62,4 @@ async fn open_provider(config: &Config) -> anyhow::Result<Arc<dyn Provider>> {
 /// What a simulator in this process owes need not survive the loss of power, and its fsyncs would be the store's.
 fn unsynced(path: PathBuf) -> Journal {
     Journal { synced: false, ..Journal::new(path) }
-}
-
-/// The in-process queue starts empty: it is offered what the last run left. Runs once, then waits for the end.
-async fn offer_backlog(mover: Mover, stop: CancellationToken) {
-    match sweep::offer_backlog(&mover).await {
-        Ok(offered) if offered > 0 => tracing::info!("{offered} messages of the last run were queued again"),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(error = ?error, "the backlog was not offered; the sweeper will"),
-    }
-    stop.cancelled().await;
 }

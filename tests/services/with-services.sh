@@ -3,9 +3,12 @@
 #
 #   tests/services/with-services.sh COMMAND [ARGUMENT...]
 #
-# Exports HERALD_TEST_POSTGRES_URL, a superuser's URL (each test makes its own database with it), and
-# HERALD_TEST_REDIS_URL (each test has its own prefix). Each in this order: the URL already in the environment; a
-# private, temporary server from the binaries on this machine; the same after installing it with apt-get.
+# Exports a URL of each service, in this order: the URL already in the environment; a private, temporary server from the
+# binaries on this machine; the same after installing it.
+#
+#   HERALD_TEST_POSTGRES_URL   a superuser's: each test makes its own database
+#   HERALD_TEST_NATS_URL       each test makes its own streams
+#   HERALD_TEST_REDIS_URL      each test has its own prefix
 set -euo pipefail
 
 if [[ $# -eq 0 ]]; then
@@ -50,5 +53,6 @@ service() {
 }
 
 service postgres HERALD_TEST_POSTGRES_URL
+service nats HERALD_TEST_NATS_URL
 service redis HERALD_TEST_REDIS_URL
 "$@"

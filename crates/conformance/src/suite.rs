@@ -87,6 +87,9 @@ macro_rules! store_suite {
             a_scheduled_message_is_queued_at_its_time,
             the_backlog_is_what_could_be_claimed_now,
             the_backlog_is_read_in_pages_without_a_repeat_or_a_gap,
+            the_backlog_names_the_offer_that_a_sweep_makes,
+            the_backlog_is_offered_once_to_each_queue_that_begins,
+            a_long_lane_is_not_offered_what_it_has_until_that_is_long_ago,
         }
         $crate::claims! {
             <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), view in store::view:
@@ -264,7 +267,11 @@ macro_rules! queue_suite {
             a_held_ticket_is_nobody_elses,
             a_dropped_wait_takes_nothing,
             an_id_that_is_offered_again_is_given_once_or_once_an_offer,
+            the_next_offer_of_an_id_that_was_done_is_given,
+            an_offer_that_is_made_twice_is_given_once_or_twice,
             many_takers_share_what_is_offered,
+            what_waits_is_counted,
+            a_queue_tells_of_its_beginning_once,
         }
     };
 }

@@ -111,6 +111,10 @@ pub fn rejected(is_permanent: bool) -> Outcome {
     Outcome::Rejected { is_permanent, failure }
 }
 
+pub fn throttled() -> Outcome {
+    Outcome::Throttled { retry_after: Duration::from_secs(1) }
+}
+
 pub fn unknown() -> Outcome {
     Outcome::Unknown { detail: "time-out".into() }
 }

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ledger::LedgerError;
+use message::class::Priority;
 
 use crate::book::{Book, clients_of};
 use crate::lane::Lanes;
 use crate::model::MessageKey;
 use crate::plan::{RefBinding, Wanted};
-use crate::port::{Bell, PendingReport, Queue, Store, StoreError};
+use crate::port::{Bell, Due, PendingReport, Queue, Store, StoreError};
 use crate::timing::Timing;
-use crate::transition::{self, Input, Outcome};
+use crate::transition::{self, Change, Input, Offering, Outcome};
 
 /// Tries of a transaction that loses against another.
 const TRIES: u32 = 5;
@@ -121,7 +122,7 @@ impl Mover {
         let mut tx = self.store.begin().await?;
         let mut loaded = tx.load(&wanted).await?;
         let mut book = Book::open(&mut loaded);
-        let mut offers = Vec::new();
+        let mut offers = Offers::default();
         let mut changed = 0;
         // Several things may be learned of one message at once: they are applied to it in turn, and its
         // row is written once.
@@ -142,9 +143,7 @@ impl Mover {
                 let change = transition::apply(&self.timing, client, &current, &item.input(), book.now);
                 let Some(change) = change else { continue };
                 changed += 1;
-                if change.offer {
-                    offers.push((*key, message.priority));
-                }
+                offers.note(&change, *key, message.priority);
                 book.record(&current, change).map_err(broken_books)?;
                 if let Some(written) = book.plan.states.last() {
                     current.state = written.state.clone();
@@ -159,8 +158,12 @@ impl Mover {
             tx.commit().await?;
             self.bell.ring(&rings).await;
         }
-        if !offers.is_empty() {
-            self.lanes.offer(self.queue.as_ref(), offers).await;
+        let queue = self.queue.as_ref();
+        self.lanes.offer(queue, "new", offers.new).await;
+        offers.again.extend(self.lanes.without_long(queue, offers.may_wait).await);
+        self.lanes.offer(queue, "again", offers.again).await;
+        if !plan.dead_letters.is_empty() {
+            queue.dead(&plan.dead_letters).await;
         }
         Ok(moved)
     }
@@ -183,6 +186,27 @@ impl Mover {
                 });
             }
         }
+    }
+}
+
+/// What to offer once the transaction stands.
+#[derive(Default)]
+struct Offers {
+    new: Vec<Due>,
+    again: Vec<Due>,
+    /// Like `again`, but not worth it while its lane is long.
+    may_wait: Vec<Due>,
+}
+
+impl Offers {
+    fn note(&mut self, change: &Change, key: MessageKey, priority: Priority) {
+        let offers = match change.offering {
+            Offering::None => return,
+            Offering::New => &mut self.new,
+            Offering::Again { may_wait: false } => &mut self.again,
+            Offering::Again { may_wait: true } => &mut self.may_wait,
+        };
+        offers.extend(Due::of(key, &change.state, priority));
     }
 }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use message::class::Priority;
 
-use crate::model::MessageKey;
-use crate::port::{Queue, Ticket};
+use crate::port::{Due, Offer, Queue, Ticket};
 
 /// In this order a free place in the provider's window is given away, one row after the other: mostly by priority, but
 /// each lane comes first at times, so that a flood of urgent messages does not stop the rest.
@@ -16,6 +15,9 @@ const TURNS: [[Priority; 3]; 8] = {
     let low = [Low, High, Normal];
     [urgent, urgent, normal, urgent, urgent, normal, urgent, low]
 };
+
+/// More waiting ids make a lane long: it is not offered again what it was offered before.
+const LONG: usize = 4_000;
 
 /// The lanes of one provider.
 #[derive(Clone, Debug)]
@@ -40,18 +42,31 @@ impl Lanes {
         }
     }
 
-    /// Offers each message to its lane, in the order given.
-    pub async fn offer(&self, queue: &dyn Queue, due: impl IntoIterator<Item = (MessageKey, Priority)>) {
-        let mut by_lane: [Vec<MessageKey>; 3] = Default::default();
-        for (key, priority) in due {
-            by_lane[priority as usize].push(key);
+    /// Offers each message to its lane, in the order given. `kind` is what they are counted as.
+    pub async fn offer(&self, queue: &dyn Queue, kind: &'static str, due: impl IntoIterator<Item = Due>) {
+        let mut by_lane: [Vec<Offer>; 3] = Default::default();
+        for Due { offer, priority } in due {
+            by_lane[priority as usize].push(offer);
         }
         for priority in Priority::ALL {
-            let keys = &by_lane[*priority as usize];
-            if !keys.is_empty() {
-                queue.offer(self.name(*priority), keys).await;
+            let offers = &by_lane[*priority as usize];
+            if !offers.is_empty() {
+                metrics::counter!("herald_queue_offers_total", "kind" => kind).increment(offers.len() as u64);
+                queue.offer(self.name(*priority), offers).await;
             }
         }
+    }
+
+    /// Leaves out what would be offered to a lane so long that its ids are surely still in it.
+    pub async fn without_long(&self, queue: &dyn Queue, mut due: Vec<Due>) -> Vec<Due> {
+        for priority in Priority::ALL {
+            if due.iter().any(|due| due.priority == *priority)
+                && queue.waiting(self.name(*priority)).await > LONG
+            {
+                due.retain(|due| due.priority != *priority);
+            }
+        }
+        due
     }
 
     /// Waits until a lane has ids, then takes up to `limit` of it; `turn` counts the takes. Cancel-safe.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::change::{Learned, Mover};
+use crate::dispatch::Backoff;
 use crate::port::{PurgeLimits, StoreError};
 
 /// The most timers of one transaction.
@@ -57,17 +59,55 @@ pub async fn fire_due(mover: &Mover) -> Result<usize, StoreError> {
     }
 }
 
-/// Offers every claimable due message to a queue that starts empty.
-pub async fn offer_backlog(mover: &Mover) -> Result<usize, StoreError> {
+/// Offers the backlog whenever the queue has begun anew, until `stop`.
+pub async fn restock(mover: Mover, stop: CancellationToken) {
+    loop {
+        let epoch = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            epoch = mover.queue.begun() => epoch,
+        };
+        let mut backoff = Backoff::default();
+        loop {
+            let offered = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                offered = offer_backlog(&mover, &epoch) => offered,
+            };
+            match offered {
+                Ok(0) => break,
+                Ok(offered) => {
+                    tracing::info!("the queue has begun anew: {offered} messages that are due were offered");
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(error = ?error, "the backlog was not offered, trying again");
+                    backoff.pause(&stop).await;
+                }
+            }
+        }
+    }
+}
+
+/// Offers every claimable due message to the queue of this epoch, unless a node has done so; then remembers the epoch,
+/// so that a node that dies in between leaves it to another. Answers how many were offered.
+pub async fn offer_backlog(mover: &Mover, epoch: &str) -> Result<usize, StoreError> {
+    if mover.store.queue_epoch().await?.as_deref() == Some(epoch) {
+        return Ok(0);
+    }
     let (mut after, mut offered) = (None, 0);
     loop {
+        let started = Instant::now();
         let page = mover.store.backlog(after, BATCH).await?;
-        let Some(last) = page.last() else { return Ok(offered) };
-        after = Some((last.0, last.1));
+        let Some(last) = page.last() else { break };
+        after = Some((last.offer.timer_at, last.offer.key));
         offered += page.len();
-        let due = page.into_iter().map(|(_, key, priority)| (key, priority));
-        mover.lanes.offer(mover.queue.as_ref(), due).await;
+        mover.lanes.offer(mover.queue.as_ref(), "backlog", page).await;
+        // At most half of what store and queue can do, so that new messages have the rest.
+        tokio::time::sleep(started.elapsed()).await;
     }
+    mover.store.set_queue_epoch(epoch).await?;
+    Ok(offered)
 }
 
 async fn purge(mover: &Mover) -> Result<(), StoreError> {

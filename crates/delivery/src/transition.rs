@@ -47,8 +47,19 @@ pub struct Change {
     /// How the credit lock leaves HELD; goes with the last of `news`.
     pub resolution: Option<Resolution>,
     pub is_dead_letter: bool,
-    /// It is due now: offer it to the queue after the commit.
-    pub offer: bool,
+    pub offering: Offering,
+}
+
+/// Whether the message is due now, and so offered to the queue after the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offering {
+    None,
+    /// For the first time since it became due.
+    New,
+    /// Nobody claimed it since. With `may_wait`, that is not long ago: while its lane is long, its id is surely in there.
+    Again {
+        may_wait: bool,
+    },
 }
 
 /// One event to write.
@@ -83,7 +94,13 @@ pub fn apply(
 }
 
 fn unchanged(state: &MessageState) -> Change {
-    Change { state: state.clone(), news: Vec::new(), resolution: None, is_dead_letter: false, offer: false }
+    Change {
+        state: state.clone(),
+        news: Vec::new(),
+        resolution: None,
+        is_dead_letter: false,
+        offering: Offering::None,
+    }
 }
 
 struct Step<'a> {
@@ -265,15 +282,18 @@ impl Step<'_> {
         if self.message.expire_at <= self.now {
             return self.expire();
         }
-        let due = self.change.state.due_at;
-        if due.is_none_or(|due| due > self.now) {
-            return;
-        }
+        let Some(due) = self.change.state.due_at.filter(|due| *due <= self.now) else { return };
         if self.change.state.status == Status::Scheduled {
             self.move_to(Status::Queued, None);
-            self.change.state.due_at = due;
+            self.change.state.due_at = Some(due);
         }
-        self.change.offer = true;
+        // Until its time the timer is set no later than that, and after its first offer only later.
+        let was_offered = self.message.state.timer_at.is_some_and(|timer| timer > due);
+        self.change.offering = if was_offered {
+            Offering::Again { may_wait: self.now.since(due) < self.timing.offer_gap_max }
+        } else {
+            Offering::New
+        };
     }
 
     /// While no attempt is under way or may have succeeded.
@@ -305,7 +325,7 @@ impl Step<'_> {
         self.move_to(Status::FailedTemp, failure);
         self.change.state.due_at = Some(self.now);
         self.set_next_attempt(self.now);
-        self.change.offer = true;
+        self.change.offering = Offering::New;
     }
 
     fn settle(&mut self) {

@@ -1,17 +1,22 @@
 //! The queue: bounded lanes that take turns between clients.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use delivery::model::MessageKey;
-use delivery::port::{Queue, Ticket};
+use delivery::model::{DeadLetter, MessageKey};
+use delivery::port::{Offer, Queue, Ticket};
 use message::id::{ClientId, MessageId};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 /// Ids by lane. A lane gives each client its turn, so that one client's flood does not hold up the others.
+/// It begins with the process, once.
 pub struct MemoryQueue {
     capacity: usize,
+    epoch: String,
+    has_told_epoch: AtomicBool,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
 }
 
@@ -32,7 +37,12 @@ struct Waiting {
 impl MemoryQueue {
     /// `capacity` = ids that a lane holds; more are dropped, and offered again by the sweeper.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, lanes: Mutex::default() }
+        Self {
+            capacity,
+            epoch: Uuid::now_v7().to_string(),
+            has_told_epoch: AtomicBool::new(false),
+            lanes: Mutex::default(),
+        }
     }
 
     fn lane(&self, name: &str) -> Arc<Lane> {
@@ -45,13 +55,13 @@ impl MemoryQueue {
 }
 
 impl Lane {
-    fn put(&self, keys: &[MessageKey], capacity: usize) {
+    fn put(&self, keys: impl Iterator<Item = MessageKey>, capacity: usize) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for key in keys {
             if waiting.known.len() >= capacity {
                 break;
             }
-            waiting.put(*key);
+            waiting.put(key);
         }
         drop(waiting);
         self.arrived.notify_one();
@@ -97,8 +107,8 @@ impl Waiting {
 
 #[async_trait]
 impl Queue for MemoryQueue {
-    async fn offer(&self, lane: &str, keys: &[MessageKey]) {
-        self.lane(lane).put(keys, self.capacity);
+    async fn offer(&self, lane: &str, offers: &[Offer]) {
+        self.lane(lane).put(offers.iter().map(|offer| offer.key), self.capacity);
     }
 
     async fn take(&self, lane: &str, limit: usize) -> Vec<Box<dyn Ticket>> {
@@ -113,6 +123,20 @@ impl Queue for MemoryQueue {
             lane.arrived.notified().await;
         }
     }
+
+    async fn waiting(&self, lane: &str) -> usize {
+        self.lane(lane).waiting.lock().unwrap_or_else(PoisonError::into_inner).known.len()
+    }
+
+    async fn begun(&self) -> String {
+        if self.has_told_epoch.swap(true, Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.epoch.clone()
+    }
+
+    /// Nobody outside the process could listen.
+    async fn dead(&self, _letters: &[DeadLetter]) {}
 }
 
 struct MemoryTicket {
@@ -135,7 +159,7 @@ impl Ticket for MemoryTicket {
 impl Drop for MemoryTicket {
     fn drop(&mut self) {
         if let Some(lane) = self.lane.take() {
-            lane.put(&[self.key], usize::MAX);
+            lane.put(std::iter::once(self.key), usize::MAX);
         }
     }
 }
@@ -154,6 +178,10 @@ mod tests {
         }
     }
 
+    fn offers<const N: usize>(keys: [MessageKey; N]) -> [Offer; N] {
+        keys.map(|key| Offer { key, fence: 0, timer_at: Timestamp::from_micros(0) })
+    }
+
     async fn take(queue: &MemoryQueue, limit: usize) -> Vec<MessageKey> {
         let mut keys = Vec::new();
         for ticket in queue.take("lane", limit).await {
@@ -166,24 +194,24 @@ mod tests {
     #[tokio::test]
     async fn clients_take_turns() {
         let queue = MemoryQueue::new(100);
-        queue.offer("lane", &[key(1, 1), key(1, 2), key(1, 3), key(2, 4)]).await;
+        queue.offer("lane", &offers([key(1, 1), key(1, 2), key(1, 3), key(2, 4)])).await;
         assert_eq!(take(&queue, 9).await, [key(1, 1), key(2, 4), key(1, 2), key(1, 3)]);
     }
 
     #[tokio::test]
     async fn an_id_that_waits_already_is_merged_and_a_full_lane_drops() {
         let queue = MemoryQueue::new(2);
-        queue.offer("lane", &[key(1, 1), key(1, 1), key(1, 2), key(1, 3)]).await;
+        queue.offer("lane", &offers([key(1, 1), key(1, 1), key(1, 2), key(1, 3)])).await;
         assert_eq!(take(&queue, 9).await, [key(1, 1), key(1, 2)]);
     }
 
     #[tokio::test]
     async fn a_ticket_that_is_dropped_comes_back_and_one_that_is_done_does_not() {
         let queue = MemoryQueue::new(100);
-        queue.offer("lane", &[key(1, 1)]).await;
+        queue.offer("lane", &offers([key(1, 1)])).await;
         drop(queue.take("lane", 1).await);
         assert_eq!(take(&queue, 1).await, [key(1, 1)]);
-        queue.offer("lane", &[key(1, 2)]).await;
+        queue.offer("lane", &offers([key(1, 2)])).await;
         assert_eq!(take(&queue, 9).await, [key(1, 2)], "the done one is gone");
     }
 
@@ -197,7 +225,7 @@ mod tests {
             })
             .collect();
         tokio::task::yield_now().await;
-        queue.offer("lane", &[key(1, 1), key(1, 2), key(1, 3), key(1, 4)]).await;
+        queue.offer("lane", &offers([key(1, 1), key(1, 2), key(1, 3), key(1, 4)])).await;
         for taker in takers {
             assert_eq!(taker.await.expect("the taker ends").len(), 1);
         }

@@ -2,9 +2,8 @@
 
 use async_trait::async_trait;
 use delivery::model::MessageKey;
-use delivery::port::{Claim, Claimed, PendingReport, StoreError, StoredReports, Transaction, WorkStore};
+use delivery::port::{Claim, Claimed, Due, PendingReport, StoreError, StoredReports, Transaction, WorkStore};
 use message::Timestamp;
-use message::class::Priority;
 use message::report::ProviderReport;
 use message::time::micros;
 use sqlx::Row;
@@ -77,8 +76,16 @@ impl WorkStore for PostgresStore {
         &self,
         after: Option<(Timestamp, MessageKey)>,
         limit: i64,
-    ) -> Result<Vec<(Timestamp, MessageKey, Priority)>, StoreError> {
+    ) -> Result<Vec<Due>, StoreError> {
         self.read_backlog(after, limit).await
+    }
+
+    async fn queue_epoch(&self) -> Result<Option<String>, StoreError> {
+        self.read_queue_epoch().await
+    }
+
+    async fn set_queue_epoch(&self, epoch: &str) -> Result<(), StoreError> {
+        self.write_queue_epoch(epoch).await
     }
 }
 

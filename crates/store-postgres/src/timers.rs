@@ -1,16 +1,19 @@
 //! Which messages the sweeper must look at.
 
 use delivery::model::MessageKey;
-use delivery::port::StoreError;
+use delivery::port::{Due, Offer, StoreError};
 use message::Timestamp;
-use message::class::Priority;
+use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::clock::Time;
-use crate::error::store_error;
+use crate::error::{damaged, store_error};
 use crate::rows;
+
+/// Its name among the settings.
+const QUEUE_EPOCH: &str = "queue_epoch";
 
 impl PostgresStore {
     pub(crate) async fn read_due_timers(&self, limit: i64) -> Result<Vec<MessageKey>, StoreError> {
@@ -26,12 +29,12 @@ impl PostgresStore {
         &self,
         after: Option<(Timestamp, MessageKey)>,
         limit: i64,
-    ) -> Result<Vec<(Timestamp, MessageKey, Priority)>, StoreError> {
+    ) -> Result<Vec<Due>, StoreError> {
         // The limit inside makes it walk the timers in their order, and stop.
         let sql = "-- backlog
-            SELECT t.wake_at, t.client_id, t.message_id, due.priority
+            SELECT t.wake_at, t.client_id, t.message_id, due.fence, due.priority
             FROM timers AS t CROSS JOIN LATERAL (
-                SELECT r.priority
+                SELECT m.fence, r.priority
                 FROM message_states AS m JOIN messages AS r ON r.client_id = m.client_id AND r.id = m.id
                 WHERE m.client_id = t.client_id AND m.id = t.message_id
                   AND m.status IN ('QUEUED', 'FAILED_TEMP') AND m.due_at <= COALESCE($4, now())
@@ -51,12 +54,33 @@ impl PostgresStore {
             .bind(limit)
             .fetch_all(self.pool())
             .await;
-        let offered = |row: &PgRow| {
-            let (at, key) = timer(row)?;
-            Ok((at, key, rows::word(row, "priority")?))
-        };
-        rows.and_then(|rows| rows.iter().map(offered).collect()).map_err(store_error)
+        rows.and_then(|rows| rows.iter().map(due).collect()).map_err(store_error)
     }
+
+    pub(crate) async fn read_queue_epoch(&self) -> Result<Option<String>, StoreError> {
+        let sql = "-- read the queue's epoch\nSELECT value FROM settings WHERE name = $1";
+        let value: Option<String> = sqlx::query_scalar(sql)
+            .bind(QUEUE_EPOCH)
+            .fetch_optional(self.pool())
+            .await
+            .map_err(store_error)?;
+        let read = |json: String| serde_json::from_str(&json).map_err(damaged);
+        value.map(read).transpose().map_err(store_error)
+    }
+
+    pub(crate) async fn write_queue_epoch(&self, epoch: &str) -> Result<(), StoreError> {
+        let sql = "-- set the queue's epoch
+            INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        let query = sqlx::query(sql).bind(QUEUE_EPOCH).bind(serde_json::Value::from(epoch).to_string());
+        query.execute(self.pool()).await.map_err(store_error)?;
+        Ok(())
+    }
+}
+
+fn due(row: &PgRow) -> Result<Due, sqlx::Error> {
+    let (timer_at, key) = timer(row)?;
+    let offer = Offer { key, fence: row.try_get("fence")?, timer_at };
+    Ok(Due { offer, priority: rows::word(row, "priority")? })
 }
 
 fn timer(row: &PgRow) -> Result<(Timestamp, MessageKey), sqlx::Error> {

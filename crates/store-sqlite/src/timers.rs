@@ -1,14 +1,17 @@
 //! Which messages the sweeper must look at.
 
 use delivery::model::MessageKey;
-use delivery::port::StoreError;
+use delivery::port::{Due, Offer, StoreError};
 use message::Timestamp;
-use message::class::Priority;
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::SqliteStore;
-use crate::error::store_error;
+use crate::error::{damaged, store_error};
 use crate::rows;
+
+/// Its name among the settings.
+const QUEUE_EPOCH: &str = "queue_epoch";
 
 impl SqliteStore {
     pub(crate) async fn read_due_timers(&self, limit: i64) -> Result<Vec<MessageKey>, StoreError> {
@@ -25,10 +28,10 @@ impl SqliteStore {
         &self,
         after: Option<(Timestamp, MessageKey)>,
         limit: i64,
-    ) -> Result<Vec<(Timestamp, MessageKey, Priority)>, StoreError> {
+    ) -> Result<Vec<Due>, StoreError> {
         let now = self.read_now().await?;
         let sql = "-- backlog
-            SELECT t.wake_at, t.client_id, t.message_id, r.priority
+            SELECT t.wake_at, t.client_id, t.message_id, m.fence, r.priority
             FROM timers AS t JOIN message_states AS m ON m.client_id = t.client_id AND m.id = t.message_id
             JOIN messages AS r ON r.client_id = t.client_id AND r.id = t.message_id
             WHERE (t.wake_at, t.client_id, t.message_id) > (?1, ?2, ?3)
@@ -46,10 +49,34 @@ impl SqliteStore {
             .bind(limit)
             .fetch_all(self.readers())
             .await;
-        let read =
-            |row: &SqliteRow| timer(row).and_then(|(at, key)| Ok((at, key, rows::word(row, "priority")?)));
-        rows.and_then(|rows| rows.iter().map(read).collect()).map_err(store_error)
+        rows.and_then(|rows| rows.iter().map(due).collect()).map_err(store_error)
     }
+
+    pub(crate) async fn read_queue_epoch(&self) -> Result<Option<String>, StoreError> {
+        let sql = "-- read the queue's epoch\nSELECT value FROM settings WHERE name = ?1";
+        let value: Option<String> = sqlx::query_scalar(sql)
+            .bind(QUEUE_EPOCH)
+            .fetch_optional(self.readers())
+            .await
+            .map_err(store_error)?;
+        let read = |json: String| serde_json::from_str(&json).map_err(damaged);
+        value.map(read).transpose().map_err(store_error)
+    }
+
+    pub(crate) async fn write_queue_epoch(&self, epoch: &str) -> Result<(), StoreError> {
+        let sql = "-- set the queue's epoch
+            INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        let query = sqlx::query(sql).bind(QUEUE_EPOCH).bind(serde_json::Value::from(epoch).to_string());
+        let mut write = self.begin_write().await?;
+        query.execute(write.connection()).await.map_err(store_error)?;
+        write.commit().await
+    }
+}
+
+fn due(row: &SqliteRow) -> Result<Due, sqlx::Error> {
+    let (timer_at, key) = timer(row)?;
+    let offer = Offer { key, fence: row.try_get("fence")?, timer_at };
+    Ok(Due { offer, priority: rows::word(row, "priority")? })
 }
 
 fn timer(row: &SqliteRow) -> Result<(Timestamp, MessageKey), sqlx::Error> {

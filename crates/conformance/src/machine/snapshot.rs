@@ -6,9 +6,8 @@ use std::fmt::Debug;
 use delivery::model::{
     AuditEntry, Client, DeadLetter, Head, IdempotencyKey, Message, MessageKey, RememberedCall,
 };
-use delivery::port::{Books, DeadLetterFilter, EventPage, ReportTarget, TransactionFilter};
+use delivery::port::{Books, DeadLetterFilter, Due, EventPage, ReportTarget, TransactionFilter};
 use message::Timestamp;
-use message::class::Priority;
 use message::event::Event;
 use message::id::ClientId;
 use message::report::ProviderReport;
@@ -27,7 +26,7 @@ pub(super) struct Snapshot {
     events: BTreeMap<ClientId, EventPage>,
     books: BTreeMap<ClientId, Option<Books>>,
     due: Vec<MessageKey>,
-    backlog: Vec<(Timestamp, MessageKey, Priority)>,
+    backlog: Vec<Due>,
     pending: Vec<(String, ProviderReport, ReportTarget, Timestamp)>,
     unmatched: Vec<(String, ProviderReport, Timestamp)>,
     dead_letters: Vec<(DeadLetter, Message)>,

@@ -29,6 +29,7 @@ pub struct State {
     pub api_keys: BTreeMap<String, ApiKey>,
     pub provider_keys: BTreeMap<String, ProviderKey>,
     pub retention: Retention,
+    pub queue_epoch: Option<String>,
     pub audit_log: BTreeMap<AuditEntryId, AuditEntry>,
     /// By currency and prefix.
     pub rates: BTreeMap<(String, String), i64>,

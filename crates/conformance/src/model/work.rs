@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use delivery::model::MessageKey;
 use delivery::port::{
-    Claim, Claimed, PendingReport, ReportTarget, StoreError, StoredReports, Transaction, WorkStore,
+    Claim, Claimed, Due, PendingReport, ReportTarget, StoreError, StoredReports, Transaction, WorkStore,
 };
 use message::Timestamp;
-use message::class::Priority;
 use message::report::ProviderReport;
 use message::status::Status;
 
@@ -77,7 +76,7 @@ impl WorkStore for ModelStore {
         &self,
         after: Option<(Timestamp, MessageKey)>,
         limit: i64,
-    ) -> Result<Vec<(Timestamp, MessageKey, Priority)>, StoreError> {
+    ) -> Result<Vec<Due>, StoreError> {
         let now = self.tick();
         let state = self.state();
         let is_due = |key: &MessageKey| {
@@ -87,10 +86,21 @@ impl WorkStore for ModelStore {
         let backlog = state
             .timers
             .iter()
-            .copied()
-            .filter(|timer| after.is_none_or(|after| *timer > after) && is_due(&timer.1))
-            .map(|(at, key)| (at, key, state.records[&key].priority));
+            .filter(|timer| after.is_none_or(|after| **timer > after) && is_due(&timer.1))
+            .filter_map(|(_, key)| Due::of(*key, &state.states[key], state.records[key].priority));
         Ok(first(backlog, limit))
+    }
+
+    async fn queue_epoch(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.state().queue_epoch.clone())
+    }
+
+    async fn set_queue_epoch(&self, epoch: &str) -> Result<(), StoreError> {
+        self.transact(|state, _| {
+            state.queue_epoch = Some(epoch.to_owned());
+            Ok(())
+        })
+        .await
     }
 }
 

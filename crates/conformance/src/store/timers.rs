@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use delivery::model::{Message, MessageKey, MessageState};
 use delivery::plan::{Plan, StateChange};
+use delivery::port::{Due, Offer};
+use delivery::sweep;
 use message::Timestamp;
 use message::class::Priority;
 use message::event::EventType;
@@ -12,7 +14,7 @@ use message::status::{LockState, OnUnknown, Status};
 
 use crate::bench::Bench;
 use crate::given::{self, PRICE, REPORT_TIMEOUT, RESEND_AFTER, VALIDITY};
-use crate::verbs::{ALL, LEASE, rejected, unknown, write};
+use crate::verbs::{ALL, LEASE, rejected, throttled, unknown, write};
 
 pub async fn a_timer_is_due_from_its_time_on(bench: Bench) {
     let client = bench.client().await;
@@ -202,27 +204,83 @@ pub async fn the_backlog_is_read_in_pages_without_a_repeat_or_a_gap(bench: Bench
             keys.push(accepted[0].record.key);
         }
     }
-    let mut expected: Vec<(Timestamp, MessageKey, Priority)> = Vec::new();
+    let mut expected = Vec::new();
     for key in keys {
         let Message { record, state } = bench.message(key).await;
-        expected.push((state.timer_at.unwrap(), key, record.priority));
+        expected.extend(Due::of(key, &state, record.priority));
     }
-    expected.sort();
+    expected.sort_by_key(|due| (due.offer.timer_at, due.offer.key));
     for page_size in [1, 4, 100] {
         let (mut found, mut after) = (Vec::new(), None);
         while found.len() <= expected.len() {
             let page = bench.store.backlog(after, page_size).await.unwrap();
             let Some(last) = page.last() else { break };
-            after = Some((last.0, last.1));
+            after = Some((last.offer.timer_at, last.offer.key));
             found.extend(page);
         }
         assert_eq!(found, expected);
     }
 }
 
+pub async fn the_backlog_names_the_offer_that_a_sweep_makes(bench: Bench) {
+    let client = bench.client().await;
+    let key = bench.send(client).await;
+    let claimed = bench.claim_one(key).await;
+    bench.outcome(&claimed, throttled()).await;
+    bench.queue.drain();
+    bench.clock.set(bench.message(key).await.state.due_at.unwrap());
+    bench.sweep().await;
+    let state = bench.message(key).await.state;
+    let offer = Offer { key, fence: claimed.fence, timer_at: state.timer_at.unwrap() };
+    assert_eq!(bench.queue.drain_offers(), [offer]);
+    assert_eq!(bench.store.backlog(None, ALL).await.unwrap()[0].offer, offer, "made by two nodes, it is one");
+}
+
+pub async fn a_long_lane_is_not_offered_what_it_has_until_that_is_long_ago(bench: Bench) {
+    let client = bench.client().await;
+    let key = bench.send(client).await;
+    bench.queue.drain();
+    bench.queue.set_waiting(1_000_000);
+    let gap_max = bench.timing.offer_gap_max;
+    let due = bench.clock.now();
+    let mut fired = 0;
+    while bench.clock.now().since(due) < gap_max {
+        assert_eq!(bench.queue.drain(), []);
+        bench.clock.set(bench.message(key).await.state.timer_at.unwrap());
+        assert_eq!(bench.sweep().await, 1, "its timer moves on");
+        fired += 1;
+    }
+    assert!(fired > 2);
+    assert_eq!(bench.queue.drain(), [key], "its id may be lost");
+    // What becomes due is offered whatever waits.
+    let claimed = bench.claim_one(key).await;
+    bench.outcome(&claimed, rejected(false)).await;
+    bench.clock.set(bench.message(key).await.state.due_at.unwrap());
+    bench.sweep().await;
+    assert_eq!(bench.queue.drain(), [key]);
+}
+
+pub async fn the_backlog_is_offered_once_to_each_queue_that_begins(bench: Bench) {
+    assert_eq!(bench.store.queue_epoch().await.unwrap(), None);
+    let client = bench.client().await;
+    let mut keys = bench.send_many(client, 700).await;
+    keys.sort();
+    bench.queue.drain();
+    for epoch in ["one", "two \"quoted\""] {
+        let mover = bench.mover();
+        assert_eq!(sweep::offer_backlog(&mover, epoch).await.unwrap(), 700, "{epoch}");
+        let mut offered = bench.queue.drain();
+        offered.sort();
+        assert_eq!(offered, keys);
+        assert_eq!(bench.other.queue_epoch().await.unwrap().as_deref(), Some(epoch));
+        assert_eq!(sweep::offer_backlog(&mover, epoch).await.unwrap(), 0, "another node, or its restart");
+        assert_eq!(bench.queue.drain(), []);
+    }
+}
+
 async fn backlog(bench: &Bench) -> Vec<MessageKey> {
     let page = bench.store.backlog(None, ALL).await.unwrap();
-    page.into_iter().map(|(_, key, _)| key).collect()
+    page.into_iter().map(|due| due.offer.key).collect()
 }
 
 async fn move_timer(bench: &Bench, key: MessageKey, to: Option<Timestamp>) {

@@ -11,7 +11,7 @@ use super::{AcceptError, Receipt};
 use crate::book::Book;
 use crate::lane::Lanes;
 use crate::plan::Wanted;
-use crate::port::{Bell, Limiter, Queue, Store, StoreError};
+use crate::port::{Bell, Due, Limiter, Queue, Store, StoreError};
 use crate::timing::Timing;
 
 /// The most submissions of one transaction.
@@ -188,11 +188,11 @@ async fn commit_once(ports: &Ports, batch: &[Submission]) -> Result<Vec<Decision
 async fn offer_accepted(ports: &Ports, decisions: &[Decision]) {
     let due = decisions.iter().filter_map(|decision| match decision {
         Decision::Accepted(message) if message.state.status.is_claimable() => {
-            Some((message.record.key, message.record.priority))
+            Due::of(message.record.key, &message.state, message.record.priority)
         }
         _ => None,
     });
-    ports.lanes.offer(ports.queue.as_ref(), due).await;
+    ports.lanes.offer(ports.queue.as_ref(), "new", due).await;
 }
 
 async fn answer(ports: &Ports, decision: Decision, submission: &Submission) -> Result<Receipt, AcceptError> {

@@ -14,7 +14,7 @@ pub use admin::{
 };
 pub use audit::{AuditStore, Books, Checkpoint, PurgeLimits, Purged};
 pub use limiter::{Admission, Admitted, Limiter, Rate};
-pub use queue::{Bell, Queue, Ring, Ticket};
+pub use queue::{Bell, Due, Offer, Queue, Ring, Ticket};
 pub use store::{
     Claim, Claimed, PendingReport, ReportTarget, StoreError, StoredReports, Transaction, WorkStore,
 };

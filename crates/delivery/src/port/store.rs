@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use message::class::Priority;
 use message::report::ProviderReport;
 use message::time::Timestamp;
 
+use super::Due;
 use crate::model::{MessageKey, MessageRecord};
 use crate::plan::{Loaded, Plan, Wanted, Written};
 
@@ -81,13 +81,18 @@ pub trait WorkStore: Send + Sync + 'static {
     async fn due_timers(&self, limit: i64) -> Result<Vec<MessageKey>, StoreError>;
 
     /// Claimable messages that are due, in order of (timer, key), after the position given: the backlog that
-    /// a queue which starts empty must be offered. Answers the keys with their timers, to go on from, and their
-    /// priorities.
+    /// a queue which begins anew must be offered.
     async fn backlog(
         &self,
         after: Option<(Timestamp, MessageKey)>,
         limit: i64,
-    ) -> Result<Vec<(Timestamp, MessageKey, Priority)>, StoreError>;
+    ) -> Result<Vec<Due>, StoreError>;
+
+    /// The epoch of the queue that was last offered the whole backlog.
+    async fn queue_epoch(&self) -> Result<Option<String>, StoreError>;
+
+    /// The queue of this epoch has been offered the whole backlog.
+    async fn set_queue_epoch(&self, epoch: &str) -> Result<(), StoreError>;
 }
 
 /// A request to claim messages for one provider.

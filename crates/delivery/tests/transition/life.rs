@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use delivery::model::OpenMessage;
 use delivery::timing::Timing;
-use delivery::transition::{Input, Outcome, apply};
+use delivery::transition::{Input, Offering, Outcome, apply};
 use ledger::{CaptureOn, Resolution};
 use message::event::EventType;
 use message::failure::FailureReason;
@@ -176,7 +176,8 @@ fn a_due_message_is_offered_again_with_growing_gaps_until_it_expires() {
     let (mut at, mut gaps) = (NOW + Duration::from_secs(10), Vec::new());
     while at < queued.expire_at {
         let change = fire_timer(&queued, at).unwrap();
-        assert!(change.offer && change.news.is_empty());
+        let may_wait = at.since(NOW) < Timing::default().offer_gap_max;
+        assert_eq!((change.offering, change.news.len()), (Offering::Again { may_wait }, 0));
         let next = change.state.timer_at.unwrap();
         gaps.push(next.since(at));
         queued = after(&queued, &change);
@@ -197,7 +198,8 @@ fn a_scheduled_message_is_queued_at_its_time_and_not_before() {
     assert_eq!(fire_timer(&scheduled, at - Duration::from_micros(1)), None);
     let queued = fire_timer(&scheduled, at).unwrap();
     assert_eq!((queued.state.status, queued.state.due_at), (Status::Queued, Some(at)));
-    assert!(queued.offer && queued.state.timer_at.is_some_and(|timer| timer > at));
+    assert_eq!(queued.offering, Offering::New);
+    assert!(queued.state.timer_at.is_some_and(|timer| timer > at));
     assert_eq!(kinds(&queued), [EventType::MessageQueued]);
     assert_eq!(queued.resolution, None);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use delivery::model::{Client, MessageState, OpenMessage};
 use delivery::timing::Timing;
-use delivery::transition::{Change, Input, News, Outcome, apply};
+use delivery::transition::{Change, Input, News, Offering, Outcome, apply};
 use ledger::{CaptureOn, Policy, Resolution, SettleUnreported};
 use message::Timestamp;
 use message::event::EventType;
@@ -172,7 +172,8 @@ impl Course {
         );
         prop_assert!(change.state.fence >= before.fence);
         prop_assert!(!change.is_dead_letter || change.state.status == Status::FailedPerm);
-        prop_assert!(!change.offer || change.state.due_at.is_some_and(|due| due <= self.now));
+        let is_due = change.state.due_at.is_some_and(|due| due <= self.now);
+        prop_assert!(change.offering == Offering::None || is_due);
         if matches!(input, Input::Report { .. }) && !before.has_open_earlier_attempt {
             prop_assert!(change.state.status.rank() >= before.status.rank(), "a report moved it down");
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use delivery::model::OpenMessage;
 use delivery::timing::Timing;
-use delivery::transition::{Change, Input, Outcome, apply};
+use delivery::transition::{Change, Input, Offering, Outcome, apply};
 use ledger::{Resolution, SettleUnreported};
 use message::event::EventType;
 use message::report::ReportState;
@@ -24,7 +24,7 @@ fn an_expired_claim_becomes_unknown_and_never_a_plain_retry() {
     assert_eq!(change.state.due_at, None);
     assert!(change.state.fence > sending.state.fence, "the late worker must find its fence gone");
     assert_eq!(change.resolution, None);
-    assert!(!change.offer);
+    assert_eq!(change.offering, Offering::None);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn resent(sending: &OpenMessage) -> OpenMessage {
     assert_eq!(due, NOW + client().resend_after);
     let again = fire_timer(&after(&sending, &unknown), due).unwrap();
     assert_eq!(again.state.status, Status::FailedTemp);
-    assert!(again.offer && again.state.has_open_earlier_attempt);
+    assert!(again.offering == Offering::New && again.state.has_open_earlier_attempt);
     after(&sending, &again)
 }
 
