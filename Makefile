@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help dev test fuzz check fmt bench
+.PHONY: help dev test chaos fuzz check fmt bench
 
 CARGO ?= cargo
 ARGS ?=
@@ -17,6 +17,10 @@ dev: ## Run Herald in one process, with nothing to install; state is kept in .he
 test: ## Run all tests; finds, starts or installs the servers they need.
 	@grpcurl="$$(tests/tools/ensure.sh grpcurl)"; oracle="$$(tests/tools/ensure.sh sms-oracle)"; \
 	HERALD_TEST_GRPCURL="$$grpcurl" HERALD_TEST_SMS_ORACLE="$$oracle" tests/services/with-services.sh $(CARGO) test $(if $(findstring -p ,$(ARGS)),,--workspace) $(ARGS)
+
+chaos: ## Kill, hang and wipe the parts of a cluster under load for five minutes; CHAOS_SECONDS=60 for one.
+	HERALD_TEST_CHAOS_SECONDS=$(or $(CHAOS_SECONDS),300) tests/services/with-services.sh \
+	$(CARGO) test -p herald --test it chaos::whatever -- --nocapture
 
 fuzz: ## Fuzz what reads untrusted bytes, a minute each; ARGS="600 parts" for ten minutes of one target.
 	CARGO="$(CARGO)" tests/fuzz/run.sh $(ARGS)

@@ -11,6 +11,7 @@ mod balance_watch;
 mod batch;
 mod canary;
 mod cancel;
+mod chaos;
 mod cli;
 mod configuration;
 mod contract;

@@ -5,6 +5,8 @@
 #   tests/services/nats.sh start-cluster DIR   starts three, prints their URLs with commas between
 #   tests/services/nats.sh kill DIR            ends them as a crash would; what they stored stays
 #   tests/services/nats.sh restart DIR         starts those again that do not run, where they were
+#   tests/services/nats.sh wipe DIR            removes what they stored; they must be dead
+#   tests/services/nats.sh pids DIR            prints their process ids
 #   tests/services/nats.sh stop DIR            ends them and removes DIR
 #
 # They listen on free loopback ports. Files are synced as NATS does by default: Herald asks no more of it.
@@ -138,7 +140,14 @@ stop() {
     rm -rf -- "$dir"
 }
 
-usage="usage: nats.sh start|start-cluster|kill|restart|stop DIR"
+wipe() {
+    local file
+    for file in "$dir"/*.conf; do
+        rm -rf -- "${file%.conf}"
+    done
+}
+
+usage="usage: nats.sh start|start-cluster|kill|restart|wipe|pids|stop DIR"
 [[ $# -eq 2 && -n "$2" ]] || fail "$usage"
 dir=$2
 case "$1" in
@@ -148,5 +157,7 @@ case "$1" in
         ;;
     kill) end_servers ;;
     stop) stop ;;
+    wipe) wipe ;;
+    pids) cat "$dir"/*.pid ;;
     *) fail "$usage" ;;
 esac

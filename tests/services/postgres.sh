@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # A private PostgreSQL server for tests, in a directory of its own.
 #
-#   tests/services/postgres.sh start DIR   makes a cluster in the empty DIR, starts it, prints a superuser's URL
-#   tests/services/postgres.sh stop DIR    stops it at once and removes DIR
+#   tests/services/postgres.sh start DIR     makes a cluster in the empty DIR, starts it, prints a superuser's URL
+#   tests/services/postgres.sh kill DIR      ends it as a crash would; what it stored stays
+#   tests/services/postgres.sh restart DIR   starts it again where it was
+#   tests/services/postgres.sh stop DIR      stops it at once and removes DIR
 #
 # It listens on a free loopback port, with a random password, and on a socket in DIR. fsync stays on: the
 # crash tests and the benchmark mean what they say.
@@ -60,8 +62,22 @@ server_account() {
     echo herald-test
 }
 
+# Sets as_server to what runs a command as the owner of DIR.
+choose_account() {
+    as_server=()
+    if [[ $(id -u) == 0 ]]; then
+        as_server=(runuser -u "$(stat --format=%U "$1")" --)
+    fi
+}
+
+# launch PORT: fails if the port is in use.
+launch() {
+    "${as_server[@]}" "$bin/pg_ctl" start --silent --wait --timeout=60 --pgdata="$dir/data" \
+        --log="$dir/server.log" --options="-p $1" </dev/null >/dev/null 2>&1
+}
+
 start() {
-    local dir=$1 bin account password port as_server=()
+    local dir=$1 bin password port as_server=()
     bin=$(find_server)
     if [[ -z "$bin" ]]; then
         install_server
@@ -72,10 +88,9 @@ start() {
     password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     (umask 077 && echo "$password" >"$dir/password")
     if [[ $(id -u) == 0 ]]; then
-        account=$(server_account)
-        chown -R "$account" "$dir"
-        as_server=(runuser -u "$account" --)
+        chown -R "$(server_account)" "$dir"
     fi
+    choose_account "$dir"
     # The server's account may not be able to read the directory that this was called from.
     cd "$dir"
     "${as_server[@]}" test -w "$dir" || fail "the account that runs it cannot reach $dir: set TMPDIR to a directory it can"
@@ -94,8 +109,8 @@ start() {
     # A port below the range that outgoing connections take; if it is in use, the start fails and another is tried.
     for _ in {1..10}; do
         port=$((20000 + RANDOM % 12000))
-        if "${as_server[@]}" "$bin/pg_ctl" start --silent --wait --timeout=60 --pgdata="$dir/data" \
-            --log="$dir/server.log" --options="-p $port" </dev/null >/dev/null 2>&1; then
+        if launch "$port"; then
+            echo "$port" >"$dir/port"
             say "a private server, $("$bin/postgres" --version | cut -d ' ' -f 3-), on 127.0.0.1:$port in $dir"
             echo "postgres://herald:$password@127.0.0.1:$port/postgres"
             return
@@ -105,21 +120,42 @@ start() {
     fail "the server did not start"
 }
 
-# An immediate shutdown: nothing in the directory is wanted any more.
-stop() {
-    local dir=$1 pid
-    if pid=$(head -n 1 "$dir/data/postmaster.pid" 2>/dev/null); then
-        kill -QUIT "$pid" 2>/dev/null || true
+restart() {
+    local dir=$1 bin as_server=()
+    bin=$(find_server)
+    choose_account "$dir"
+    cd "$dir"
+    # What was killed may still hold its port and its memory for a moment.
+    for _ in {1..100}; do
+        ! launch "$(cat "$dir/port")" || return 0
+        sleep 0.1
+    done
+    tail -n 40 "$dir/server.log" >&2 || true
+    fail "the server did not start again"
+}
+
+# end SIGNAL DIR: sends it to the first process, which takes its children along, and waits.
+end() {
+    local pid
+    if pid=$(head -n 1 "$2/data/postmaster.pid" 2>/dev/null); then
+        kill "-$1" "$pid" 2>/dev/null || true
         for _ in {1..100}; do
             kill -0 "$pid" 2>/dev/null || break
             sleep 0.1
         done
     fi
-    rm -rf -- "$dir"
 }
 
-[[ $# -eq 2 && -n "$2" ]] || fail "usage: postgres.sh start|stop DIR"
+# An immediate shutdown: nothing in the directory is wanted any more.
+stop() {
+    end QUIT "$1"
+    rm -rf -- "$1"
+}
+
+usage="usage: postgres.sh start|kill|restart|stop DIR"
+[[ $# -eq 2 && -n "$2" ]] || fail "$usage"
 case "$1" in
-    start | stop) "$1" "$2" ;;
-    *) fail "usage: postgres.sh start|stop DIR" ;;
+    start | restart | stop) "$1" "$2" ;;
+    kill) end KILL "$2" ;;
+    *) fail "$usage" ;;
 esac

@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # A private Redis server for tests, in a directory of its own.
 #
-#   tests/services/redis.sh start DIR   starts a server in the empty DIR, prints its URL
-#   tests/services/redis.sh stop DIR    stops it at once and removes DIR
+#   tests/services/redis.sh start DIR     starts a server in the empty DIR, prints its URL
+#   tests/services/redis.sh kill DIR      ends it as a crash would
+#   tests/services/redis.sh restart DIR   starts it again where it was
+#   tests/services/redis.sh wipe DIR      nothing is left to remove: it keeps all in memory
+#   tests/services/redis.sh pids DIR      prints its process id
+#   tests/services/redis.sh stop DIR      stops it at once and removes DIR
 #
 # It listens on a free loopback port, with a random password, and keeps nothing on disk.
 set -euo pipefail
@@ -35,8 +39,23 @@ install_server() {
     return "$status"
 }
 
+# Fails if it does not come up.
+launch() {
+    local pid
+    setsid redis-server "$1/redis.conf" </dev/null >"$1/server.log" 2>&1 &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        if grep -qi "ready to accept connections" "$1/server.log"; then
+            echo "$pid" >"$1/pid"
+            return
+        fi
+        sleep 0.1
+    done
+    return 1
+}
+
 start() {
-    local dir=$1 password port pid
+    local dir=$1 password port
     command -v redis-server >/dev/null || install_server || fail "apt-get did not install it"
     password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 
@@ -51,33 +70,41 @@ start() {
 			save ""
 			appendonly no
 		SETTINGS
-        setsid redis-server "$dir/redis.conf" </dev/null >"$dir/server.log" 2>&1 &
-        pid=$!
-        while kill -0 "$pid" 2>/dev/null; do
-            if grep -qi "ready to accept connections" "$dir/server.log"; then
-                echo "$pid" >"$dir/pid"
-                say "a private server, $(redis-server --version | grep -o 'v=[^ ]*' | cut -c 3-), on 127.0.0.1:$port in $dir"
-                echo "redis://default:$password@127.0.0.1:$port/0"
-                return
-            fi
-            sleep 0.1
-        done
+        if launch "$dir"; then
+            say "a private server, $(redis-server --version | grep -o 'v=[^ ]*' | cut -c 3-), on 127.0.0.1:$port in $dir"
+            echo "redis://default:$password@127.0.0.1:$port/0"
+            return
+        fi
     done
     tail -n 40 "$dir/server.log" >&2 || true
     fail "the server did not start"
 }
 
-# Nothing of it is wanted any more.
-stop() {
-    local dir=$1 pid
-    if pid=$(cat "$dir/pid" 2>/dev/null); then
-        kill -KILL "$pid" 2>/dev/null || true
-    fi
-    rm -rf -- "$dir"
+restart() {
+    launch "$1" || fail "the server did not start again: see $1/server.log"
 }
 
-[[ $# -eq 2 && -n "$2" ]] || fail "usage: redis.sh start|stop DIR"
+end() {
+    local pid
+    if pid=$(cat "$1/pid" 2>/dev/null); then
+        kill -KILL "$pid" 2>/dev/null || true
+        while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+        rm -f "$1/pid"
+    fi
+}
+
+# Nothing of it is wanted any more.
+stop() {
+    end "$1"
+    rm -rf -- "$1"
+}
+
+usage="usage: redis.sh start|kill|restart|wipe|pids|stop DIR"
+[[ $# -eq 2 && -n "$2" ]] || fail "$usage"
 case "$1" in
-    start | stop) "$1" "$2" ;;
-    *) fail "usage: redis.sh start|stop DIR" ;;
+    start | restart | stop) "$1" "$2" ;;
+    kill) end "$2" ;;
+    wipe) ;;
+    pids) cat "$2/pid" ;;
+    *) fail "$usage" ;;
 esac

@@ -2,7 +2,6 @@
 
 mod flood;
 mod keys;
-mod metrics;
 
 use std::time::{Duration, Instant};
 
@@ -15,12 +14,11 @@ use message::id::{AuditEntryId, Entropy};
 
 use crate::support::raw::Caller;
 use crate::support::{
-    Account, Herald, Mode, NewAccount, Setup, assert_refused, free_port, new_key, on_both_stores, refusal,
-    soon, take_machine, until,
+    Account, Herald, Mode, NewAccount, Setup, assert_refused, free_port, metric, new_key, on_both_stores,
+    refusal, soon, take_machine, until,
 };
 use flood::Flood;
 use keys::id_of;
-use metrics::metric;
 
 on_both_stores! {
     a_key_has_so_many_streams_and_no_more,

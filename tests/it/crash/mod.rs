@@ -1,29 +1,31 @@
 //! The server is killed again and again under load, and nothing that was promised is lost, doubled or invented.
 
-mod check;
+pub(crate) mod check;
 mod check_tests;
-mod evidence;
-mod load;
-mod progress;
-mod subscriber;
+mod end;
+pub(crate) mod evidence;
+pub(crate) mod load;
+pub(crate) mod progress;
+pub(crate) mod subscriber;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delivery::reconcile;
 use delivery::timing::Timing;
-use herald_sdk::{Client, Config, RetryPolicy, v1};
+use herald_sdk::{Client, Config, RetryPolicy};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, every_message, free_port, nothing_held,
-    on_both_stores, read, soon, span, take_machine, until,
+    Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, free_port, on_both_stores, soon, span,
+    take_machine, until,
 };
 use check::{check, in_flight_at_kills};
-use evidence::{Demand, Evidence, Listed, Micros, submits};
+pub(crate) use end::settle;
+use evidence::{Demand, Evidence, Micros, submits};
 use progress::{Progress, now};
 
 /// Messages sent, at the least.
@@ -123,7 +125,7 @@ impl Scene {
         while let Some(sent) = soon("the last acknowledgement", senders.join_next()).await {
             sent.expect("no sender was refused");
         }
-        let (balance, listed) = self.settle().await;
+        let (balance, listed) = settle(&self.client(), &self.simulator).await;
         until("the subscriber's last event", async || {
             assert!(followers.try_join_next().is_none(), "the subscriber ended");
             (self.progress.last_seq() >= balance.seq).then_some(())
@@ -169,35 +171,9 @@ impl Scene {
         kills
     }
 
-    /// Waits until nothing is held and no report is owed any more; answers what the server then tells.
-    async fn settle(&self) -> (v1::Balance, Vec<Listed>) {
-        let client = self.client();
-        nothing_held(&client).await;
-        // A report that comes after the settlement still corrects the status.
-        until("the last report", async || (self.simulator.witness().open_reports() == 0).then_some(())).await;
-        until("an end of the log that stays", async || {
-            let before = nothing_held(&client).await;
-            let listed = self.list().await;
-            let after = nothing_held(&client).await;
-            (after.seq == before.seq).then_some((before, listed))
-        })
-        .await
-    }
-
     fn check_sdk(&self, (seqs, connections): (Vec<i64>, u64), last_seq: i64) {
         assert!(seqs.iter().copied().eq(1..=last_seq), "the SDK's subscription has a gap or a repetition");
         assert!(connections > 1, "the SDK's subscription never had to resume");
-    }
-
-    async fn list(&self) -> Vec<Listed> {
-        let listed = every_message(&self.client()).await.into_iter().map(|message| Listed {
-            message: message.id.parse().expect("the server gives ids"),
-            reference: message.reference.clone(),
-            status: read::status(message.status()),
-            credit: read::credit(message.credit()),
-            price_micros: message.price_micros,
-        });
-        listed.collect()
     }
 
     /// Figures for a person.

@@ -41,8 +41,8 @@ impl NewAccount {
         Self { credit_micros, ..Self::default() }
     }
 
-    pub(super) async fn create(self, herald: &Herald) -> Account {
-        let operator = herald.operator();
+    /// `connect` makes a client of the SDK with a key.
+    pub(super) async fn create(self, operator: &Client, connect: impl Fn(&str) -> Client) -> Account {
         let request = v1::CreateClientRequest { client: Some(self.client), ..Default::default() };
         let made = operator.create_client(request).await;
         let id = made.expect("the client is made").id;
@@ -55,20 +55,25 @@ impl NewAccount {
             };
             operator.top_up(credit).await.expect("credit is booked");
         }
-        let key = new_key(herald, &id, &[v1::Scope::Send, v1::Scope::Read, v1::Scope::Billing]).await;
-        Account { client: herald.client(&key), id, key }
+        let scopes = [v1::Scope::Send, v1::Scope::Read, v1::Scope::Billing];
+        let key = new_key_by(operator, &id, &scopes).await;
+        Account { client: connect(&key), id, key }
     }
 }
 
 /// A new key of the client, or of an operator when `client_id` is empty.
 pub(crate) async fn new_key(herald: &Herald, client_id: &str, scopes: &[v1::Scope]) -> String {
+    new_key_by(&herald.operator(), client_id, scopes).await
+}
+
+async fn new_key_by(operator: &Client, client_id: &str, scopes: &[v1::Scope]) -> String {
     let request = v1::CreateApiKeyRequest {
         client_id: client_id.to_owned(),
         name: "story".into(),
         scopes: scopes.iter().map(|scope| i32::from(*scope)).collect(),
         ..Default::default()
     };
-    herald.operator().create_api_key(request).await.expect("the key is made").secret
+    operator.create_api_key(request).await.expect("the key is made").secret
 }
 
 /// As protobuf writes it.

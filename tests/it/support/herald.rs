@@ -56,6 +56,10 @@ impl Default for Setup {
 pub(crate) const PART_PRICE: i64 = 10_000;
 
 impl Setup {
+    pub(super) fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
         self
@@ -229,14 +233,14 @@ impl Herald {
 
     /// A sandbox client with credit and a key for everything, unless `new` says otherwise.
     pub(crate) async fn account(&self, new: NewAccount) -> Account {
-        let account = new.create(self).await;
+        let account = self.unsettled_account(new).await;
         self.keys.lock().expect("no panic holds it").push(account.key.clone());
         account
     }
 
     /// One whose messages may stay open when the story ends.
     pub(crate) async fn unsettled_account(&self, new: NewAccount) -> Account {
-        new.create(self).await
+        new.create(&self.operator(), |key| self.client(key)).await
     }
 
     /// Every set of books must be clean.

@@ -1,7 +1,11 @@
 //! The harness: real processes, real stores, and what every story asserts at its end.
 
 mod account;
+mod balancer;
+mod cluster;
+mod engine;
 mod herald;
+mod metrics;
 mod mode;
 mod process;
 pub(crate) mod raw;
@@ -15,7 +19,9 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 pub(crate) use account::{Account, NewAccount, every_message, new_key, nothing_held, sms, span};
+pub(crate) use cluster::Cluster;
 pub(crate) use herald::{DRAIN, Herald, PART_PRICE, Setup, served_address, share_machine, take_machine};
+pub(crate) use metrics::metric;
 pub(crate) use mode::{Mode, on_both_stores};
 pub(crate) use process::{Ended, Process, herald};
 pub(crate) use refusal::{assert_refused, item_error, refusal};

@@ -97,6 +97,16 @@ impl Process {
         }
     }
 
+    /// SIGSTOP: it does nothing more, and its connections stay open.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let pid = pid.unwrap_or_else(|| panic!("{} has ended before", self.name));

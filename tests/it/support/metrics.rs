@@ -3,10 +3,10 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::soon;
+use super::wait::soon;
 
 /// The counter's value, over all its labels; 0 = it was never counted.
-pub(super) async fn metric(address: &str, name: &str) -> f64 {
+pub(crate) async fn metric(address: &str, name: &str) -> f64 {
     let page = soon("the metrics", page(address)).await;
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     let value = |line: &str| {

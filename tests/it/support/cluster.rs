@@ -1,0 +1,180 @@
+//! Herald as it runs in production: two API nodes and two workers on PostgreSQL, NATS and Redis, each a process that
+//! may be killed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use herald_sdk::{Client, Config, RetryPolicy};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use super::account::{Account, NewAccount};
+use super::balancer::Balancer;
+use super::engine::Engine;
+use super::free_port;
+use super::herald::{DRAIN, PART_PRICE, Setup};
+use super::process::{Process, herald};
+use super::simulator::SimulatorProcess;
+use super::wait::until;
+
+/// The nodes by name, with their roles.
+pub(crate) const NODES: [(&str, &str); 4] =
+    [("api-1", "api"), ("api-2", "api"), ("worker-1", "worker"), ("worker-2", "worker")];
+
+/// Everything, running.
+pub(crate) struct Cluster {
+    /// Declared first: the nodes go before what they work with.
+    nodes: BTreeMap<&'static str, Node>,
+    balancer: Balancer,
+    pub(crate) simulator: SimulatorProcess,
+    pub(crate) postgres: Engine,
+    pub(crate) nats: Engine,
+    pub(crate) redis: Engine,
+    operator_key: String,
+    folder: TempDir,
+}
+
+struct Node {
+    settings: Vec<(String, String)>,
+    listen: SocketAddr,
+    metrics: SocketAddr,
+    starts: u32,
+    process: Option<Process>,
+}
+
+impl Cluster {
+    /// `setup` holds for all nodes.
+    pub(crate) async fn start(setup: Setup, seed: u64, simulator_scale: f64) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // PostgreSQL runs under an account of its own.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let path = folder.path();
+        let (postgres, nats, redis, simulator) = tokio::join!(
+            Engine::start("postgres", path),
+            Engine::start_cluster("nats", path),
+            Engine::start("redis", path),
+            SimulatorProcess::start(path, seed, simulator_scale),
+        );
+        let setup = setup
+            .set("HERALD_STORE_URL", &postgres.url)
+            .set("HERALD_QUEUE__URL", &nats.url)
+            .set("HERALD_QUEUE__REPLICAS", 3)
+            .set("HERALD_REDIS__URL", &redis.url)
+            .set("HERALD_REDIS__API_NODES", 2)
+            .set("HERALD_SIMULATOR__ADDRESS", simulator.address)
+            .set("HERALD_PEPPER_FILE", path.join("pepper").display());
+        let common = setup.settings();
+        let key_file = path.join("operator.key");
+        let mut command = herald();
+        command.args(["init", "--part-price-micros", &PART_PRICE.to_string(), "--key-file"]);
+        command.arg(&key_file).envs(common.iter().cloned());
+        let ended = Process::start("init", path, command).ended().await;
+        assert!(ended.status.success(), "herald init: {ended:?}");
+        let operator_key = std::fs::read_to_string(&key_file).expect("`herald init` wrote the operator key");
+
+        let mut nodes = BTreeMap::new();
+        for (name, roles) in NODES {
+            let local = || SocketAddr::from(([127, 0, 0, 1], free_port()));
+            let (listen, metrics) = (local(), local());
+            let mut settings = common.to_vec();
+            settings.push(("HERALD_ROLES".into(), roles.into()));
+            settings.push(("HERALD_LISTEN".into(), listen.to_string()));
+            settings.push(("HERALD_METRICS_LISTEN".into(), metrics.to_string()));
+            nodes.insert(name, Node { settings, listen, metrics, starts: 0, process: None });
+        }
+        let apis = nodes.iter().filter(|(name, _)| name.starts_with("api")).map(|(_, node)| node.listen);
+        let balancer = Balancer::start(apis.collect()).await;
+        let operator_key = operator_key.trim().to_owned();
+        let mut cluster = Self { nodes, balancer, simulator, postgres, nats, redis, operator_key, folder };
+        for (name, _) in NODES {
+            cluster.start_node(name).await;
+        }
+        cluster
+    }
+
+    /// Starts a node and waits until it says that it is ready.
+    pub(crate) async fn start_node(&mut self, name: &str) {
+        let folder: PathBuf = self.folder.path().to_owned();
+        let node = self.nodes.get_mut(name).expect("there is such a node");
+        assert!(node.process.is_none(), "{name} runs already");
+        node.starts += 1;
+        let mut command = herald();
+        command.arg("serve").envs(node.settings.iter().cloned());
+        node.process = Some(Process::start(&format!("{name}-{}", node.starts), &folder, command));
+        let metrics = node.metrics;
+        until(&format!("{name}, ready"), async || TcpStream::connect(metrics).await.ok()).await;
+    }
+
+    /// SIGKILL.
+    pub(crate) async fn kill_node(&mut self, name: &str) {
+        self.node(name).process.take().expect("it runs").kill().await;
+    }
+
+    /// SIGTERM: it must drain and end well, in time.
+    pub(crate) async fn stop_node(&mut self, name: &str) {
+        let mut process = self.node(name).process.take().expect("it runs");
+        let status = process.terminate(2 * DRAIN).await;
+        assert!(status.success(), "{name} ended with {status}");
+    }
+
+    pub(crate) fn pause_node(&mut self, name: &str) {
+        self.node(name).process.as_ref().expect("it runs").pause();
+    }
+
+    pub(crate) fn resume_node(&mut self, name: &str) {
+        self.node(name).process.as_ref().expect("it runs").resume();
+    }
+
+    fn node(&mut self, name: &str) -> &mut Node {
+        self.nodes.get_mut(name).expect("there is such a node")
+    }
+
+    /// The address of one API node, without the balancer.
+    pub(crate) fn address_of(&self, name: &str) -> SocketAddr {
+        self.nodes[name].listen
+    }
+
+    pub(crate) fn metrics_of(&self, name: &str) -> SocketAddr {
+        self.nodes[name].metrics
+    }
+
+    /// A client of its own connection that comes by the balancer and never tires.
+    pub(crate) fn client(&self, key: &str) -> Client {
+        Self::client_at(self.balancer.address, key)
+    }
+
+    pub(crate) fn client_at(address: SocketAddr, key: &str) -> Client {
+        let retry = RetryPolicy {
+            max_attempts: u32::MAX,
+            base_pause: Duration::from_millis(20),
+            max_pause: Duration::from_millis(200),
+        };
+        let config = Config::new(format!("http://{address}"), key);
+        let config = Config { retry, timeout: Duration::from_secs(10), ..config };
+        Client::connect_lazy(config).expect("address and key are well formed")
+    }
+
+    /// One that gives every error at once.
+    pub(crate) fn impatient_client_at(address: SocketAddr, key: &str) -> Client {
+        let config = Config { retry: RetryPolicy::none(), ..Config::new(format!("http://{address}"), key) };
+        Client::connect_lazy(config).expect("address and key are well formed")
+    }
+
+    pub(crate) fn operator(&self) -> Client {
+        self.client(&self.operator_key)
+    }
+
+    pub(crate) async fn account(&self, new: NewAccount) -> Account {
+        new.create(&self.operator(), |key| self.client(key)).await
+    }
+
+    /// Every node drains and ends well.
+    pub(crate) async fn finish(mut self) {
+        for (name, _) in NODES {
+            self.stop_node(name).await;
+        }
+    }
+}
