@@ -1,5 +1,9 @@
 -- Times are timestamptz, spans are microseconds. Words are those of the code.
 -- Tables that belong to a client are led by client_id.
+--
+-- What grows with traffic is cut into partitions by time, which the program makes ahead (crates/store-postgres,
+-- `partitions`): a week each, a day for idempotency keys. An id is a UUIDv7, so a span of time is a range of ids. There
+-- are no default partitions: they would be read by each statement, and stand in the way of new ones.
 
 -- One row: what identifies this database.
 CREATE TABLE installation (
@@ -44,7 +48,11 @@ CREATE TABLE client_heads (
     available        BIGINT NOT NULL CHECK (available >= 0),
     held             BIGINT NOT NULL CHECK (held >= 0),
     last_seq         BIGINT NOT NULL CHECK (last_seq >= 0),
-    oldest_seq       BIGINT NOT NULL CHECK (oldest_seq >= 1)
+    oldest_seq       BIGINT NOT NULL CHECK (oldest_seq >= 1),
+    -- Events from span_seq on have a time from span_at on: the start of the newest partition that has any. So readers of
+    -- the end of the log touch the newest partitions only.
+    span_at          TIMESTAMPTZ NOT NULL DEFAULT '-infinity',
+    span_seq         BIGINT NOT NULL DEFAULT 1 CHECK (span_seq >= 1)
 ) WITH (fillfactor = 50);
 
 CREATE TABLE checkpoints (
@@ -134,9 +142,9 @@ CREATE TABLE messages (
     expire_at          TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (client_id, id),
     CHECK ((body_text IS NULL) <> (body_data IS NULL))
-);
+) PARTITION BY RANGE (id);
 
--- The narrow row that does change.
+-- The narrow row that does change. Half of each page of its partitions is left free.
 CREATE TABLE message_states (
     client_id         UUID NOT NULL,
     id                UUID NOT NULL,
@@ -161,7 +169,7 @@ CREATE TABLE message_states (
     CHECK ((status IN ('QUEUED', 'FAILED_TEMP', 'SCHEDULED') AND due_at IS NOT NULL)
            OR status IN ('UNKNOWN', 'SENDING')
            OR (status NOT IN ('QUEUED', 'FAILED_TEMP', 'SCHEDULED') AND due_at IS NULL))
-) WITH (fillfactor = 50);
+) PARTITION BY RANGE (id);
 
 -- The hold for one message: HELD, then CAPTURED or RELEASED, exactly once.
 CREATE TABLE credit_locks (
@@ -170,7 +178,7 @@ CREATE TABLE credit_locks (
     amount_micros  BIGINT NOT NULL CHECK (amount_micros >= 0),
     state          TEXT NOT NULL CHECK (state IN ('HELD', 'CAPTURED', 'RELEASED')),
     PRIMARY KEY (client_id, message_id)
-);
+) PARTITION BY RANGE (message_id);
 CREATE INDEX credit_locks_held ON credit_locks (client_id, message_id) WHERE state = 'HELD';
 
 -- When the sweeper next looks at a message: one row for each message that still needs a look.
@@ -181,6 +189,8 @@ CREATE TABLE timers (
     PRIMARY KEY (wake_at, client_id, message_id)
 );
 
+-- A key that is written again once its day is over is a second row: the newest counts. That a living key has one row is
+-- kept by the lock on the client's head, under which keys are read and written.
 CREATE TABLE idempotency_keys (
     client_id    UUID NOT NULL,
     kind         TEXT NOT NULL CHECK (kind IN ('SEND', 'TOP_UP', 'ADJUST')),
@@ -189,12 +199,13 @@ CREATE TABLE idempotency_keys (
     message_id   UUID,
     event_seq    BIGINT,
     created_at   TIMESTAMPTZ NOT NULL,
-    PRIMARY KEY (client_id, kind, key),
+    PRIMARY KEY (client_id, kind, key, created_at),
     CHECK ((message_id IS NULL) <> (event_seq IS NULL))
-);
-CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+) PARTITION BY RANGE (created_at);
 
--- A client's event log: seq 1, 2, 3 ... without a gap.
+-- A client's event log: seq 1, 2, 3 ... without a gap. The key of a partitioned table holds what it is cut by, so it says
+-- no more that a seq is given once. That is kept by the lock on the client's head, under which it is given; the reconciler
+-- would see a second one.
 CREATE TABLE events (
     client_id         UUID NOT NULL,
     seq               BIGINT NOT NULL CHECK (seq >= 1),
@@ -223,10 +234,10 @@ CREATE TABLE events (
     note              TEXT,
     available_after   BIGINT NOT NULL CHECK (available_after >= 0),
     held_after        BIGINT NOT NULL CHECK (held_after >= 0),
-    PRIMARY KEY (client_id, seq),
+    PRIMARY KEY (client_id, seq, at),
     CHECK (transaction_kind IS NOT NULL OR (available_delta = 0 AND held_delta = 0)),
     CHECK (status IS NULL OR message_id IS NOT NULL)
-);
+) PARTITION BY RANGE (at);
 
 -- Which attempt a provider's reference stands for; written by submit and by report alike.
 CREATE TABLE provider_refs (

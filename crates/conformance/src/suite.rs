@@ -184,6 +184,7 @@ macro_rules! store_suite {
             a_checkpoint_never_goes_back,
             events_are_trimmed_up_to_the_checkpoint_and_no_further,
             old_rows_are_purged_and_young_ones_stay,
+            a_key_is_remembered_for_its_lifetime_and_no_longer,
             a_reference_that_is_bound_again_is_young_again,
             a_lease_in_flight_is_not_late,
         }

@@ -29,7 +29,7 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
 fn server_error(cause: &dyn DatabaseError) -> StoreError {
     let code = cause.code().unwrap_or_default().into_owned();
     let said = Box::new(ServerError { code, message: cause.message().to_owned() });
-    if is_lost_race(&said.code) {
+    if is_lost_race(&said.code) || is_missing_partition(&said.code, cause.constraint()) {
         StoreError::Conflict
     } else if is_unavailable(&said.code) {
         StoreError::Unavailable(said)
@@ -59,6 +59,11 @@ pub(crate) fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> 
 /// serialization_failure, deadlock_detected, lock_not_available (`lock_timeout`).
 fn is_lost_race(code: &str) -> bool {
     matches!(code, "40001" | "40P01" | "55P03")
+}
+
+/// A check_violation of no constraint: the row has no partition to go to.
+fn is_missing_partition(code: &str, constraint: Option<&str>) -> bool {
+    code == "23514" && constraint.is_none()
 }
 
 /// By class: connection, authorization, resources, operator (a shutdown, `statement_timeout`), system. And

@@ -7,6 +7,7 @@ use delivery::model::{
     MessageState, OpenMessage, ProviderKey, RememberedCall, Retention,
 };
 use delivery::port::Checkpoint;
+use delivery::timing::KEY_LIFETIME;
 use message::Timestamp;
 use message::event::Event;
 use message::fingerprint::Fingerprint;
@@ -98,6 +99,11 @@ impl State {
             expire_at: record.expire_at,
             state,
         })
+    }
+
+    /// `None` once it has lived its time.
+    pub fn living_key(&self, key: &IdempotencyKey, now: Timestamp) -> Option<&RememberedCall> {
+        self.keys.get(key).filter(|call| now.since(call.created_at) < KEY_LIFETIME)
     }
 
     pub fn client(&self, id: ClientId) -> Option<(Client, Head)> {

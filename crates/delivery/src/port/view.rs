@@ -51,6 +51,7 @@ pub trait ViewStore: Send + Sync + 'static {
     /// The newest `seq` of each of these clients.
     async fn last_seqs(&self, clients: &[ClientId]) -> Result<Vec<(ClientId, i64)>, StoreError>;
 
+    /// `None` also for a key that is older than [`KEY_LIFETIME`](crate::timing::KEY_LIFETIME), by the store's clock.
     async fn remembered(&self, key: &IdempotencyKey) -> Result<Option<RememberedCall>, StoreError>;
 
     /// Identifies this history of the log: a new random value when a database is made or restored.
