@@ -52,7 +52,8 @@ CREATE TABLE client_heads (
     -- Events from span_seq on have a time from span_at on: the start of the newest partition that has any. So readers of
     -- the end of the log touch the newest partitions only.
     span_at          TIMESTAMPTZ NOT NULL DEFAULT '-infinity',
-    span_seq         BIGINT NOT NULL DEFAULT 1 CHECK (span_seq >= 1)
+    span_seq         BIGINT NOT NULL DEFAULT 1 CHECK (span_seq >= 1),
+    CHECK (oldest_seq - 1 <= last_seq)
 ) WITH (fillfactor = 50);
 
 CREATE TABLE checkpoints (
@@ -127,7 +128,7 @@ CREATE TABLE messages (
     reference_bits     SMALLINT NOT NULL CHECK (reference_bits IN (8, 16)),
     part_count         SMALLINT NOT NULL CHECK (part_count BETWEEN 1 AND 255),
     price_micros       BIGINT NOT NULL CHECK (price_micros >= 0),
-    currency           TEXT NOT NULL,
+    currency           TEXT NOT NULL CHECK (length(currency) = 3),
     reference          TEXT NOT NULL,
     metadata           TEXT NOT NULL,        -- a JSON object of strings
     on_unknown         TEXT NOT NULL CHECK (on_unknown IN ('WAIT', 'RESEND')),
@@ -141,7 +142,8 @@ CREATE TABLE messages (
     created_at         TIMESTAMPTZ NOT NULL,
     expire_at          TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (client_id, id),
-    CHECK ((body_text IS NULL) <> (body_data IS NULL))
+    CHECK ((body_text IS NULL) <> (body_data IS NULL)),
+    CHECK (expire_at >= created_at)
 ) PARTITION BY RANGE (id);
 
 -- The narrow row that does change. Half of each page of its partitions is left free.
@@ -166,6 +168,7 @@ CREATE TABLE message_states (
     last_event_seq    BIGINT NOT NULL CHECK (last_event_seq >= 1),
     PRIMARY KEY (client_id, id),
     CHECK ((status = 'SENDING') = (lease_until IS NOT NULL)),
+    CHECK (num_nulls(failure_reason, failure_detail, failure_code) IN (0, 3)),
     CHECK ((status IN ('QUEUED', 'FAILED_TEMP', 'SCHEDULED') AND due_at IS NOT NULL)
            OR status IN ('UNKNOWN', 'SENDING')
            OR (status NOT IN ('QUEUED', 'FAILED_TEMP', 'SCHEDULED') AND due_at IS NULL))
@@ -235,8 +238,18 @@ CREATE TABLE events (
     available_after   BIGINT NOT NULL CHECK (available_after >= 0),
     held_after        BIGINT NOT NULL CHECK (held_after >= 0),
     PRIMARY KEY (client_id, seq, at),
-    CHECK (transaction_kind IS NOT NULL OR (available_delta = 0 AND held_delta = 0)),
-    CHECK (status IS NULL OR message_id IS NOT NULL)
+    CHECK (status IS NULL OR message_id IS NOT NULL),
+    CHECK (num_nulls(recipient, reference, part, attempt, provider, provider_ref, ignored)
+           = CASE WHEN status IS NULL THEN 7 ELSE 0 END),
+    CHECK (num_nulls(failure_reason, failure_detail, failure_code) IN (0, 3)),
+    CHECK (num_nulls(transaction_kind, note) IN (0, 2)),
+    CHECK (CASE transaction_kind
+           WHEN 'HOLD' THEN available_delta <= 0 AND held_delta >= 0
+           WHEN 'CAPTURE' THEN available_delta = 0 AND held_delta <= 0
+           WHEN 'RELEASE' THEN available_delta >= 0 AND held_delta <= 0
+           WHEN 'TOP_UP' THEN available_delta >= 0 AND held_delta = 0
+           WHEN 'ADJUSTMENT' THEN held_delta = 0
+           ELSE available_delta = 0 AND held_delta = 0 END)
 ) PARTITION BY RANGE (at);
 
 -- Which attempt a provider's reference stands for; written by submit and by report alike.
@@ -249,7 +262,8 @@ CREATE TABLE provider_refs (
     part        SMALLINT,
     reported    BOOLEAN NOT NULL,
     created_at  TIMESTAMPTZ NOT NULL,
-    PRIMARY KEY (provider, reference)
+    PRIMARY KEY (provider, reference),
+    CHECK (num_nulls(client_id, message_id, attempt, part) IN (0, 4))
 ) WITH (fillfactor = 50);
 CREATE INDEX provider_refs_age ON provider_refs (created_at);
 
@@ -268,7 +282,9 @@ CREATE TABLE provider_reports (
     failure_detail  TEXT,
     failure_code    TEXT,
     stored_at       TIMESTAMPTZ NOT NULL,
-    is_done         BOOLEAN NOT NULL
+    is_done         BOOLEAN NOT NULL,
+    CHECK (num_nulls(client_id, message_id, attempt) IN (0, 3)),
+    CHECK (num_nulls(failure_reason, failure_detail, failure_code) IN (0, 3))
 );
 CREATE UNIQUE INDEX provider_reports_once ON provider_reports
     (provider, reference, COALESCE(message_id, '00000000-0000-0000-0000-000000000000'), COALESCE(attempt, 0), state, part, done_date);

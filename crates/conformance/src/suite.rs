@@ -148,6 +148,7 @@ macro_rules! store_suite {
             rates_are_removed_by_currency_and_prefix,
             a_secret_is_the_same_for_every_caller,
             the_log_has_one_epoch,
+            a_renewed_epoch_is_another_on_every_node,
             time_never_goes_back,
             a_store_that_answers_says_so,
         }

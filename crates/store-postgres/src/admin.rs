@@ -39,6 +39,13 @@ macro_rules! window {
     };
 }
 
+/// The sign bit is cleared; the version digit of the UUID keeps it from being 0.
+macro_rules! random_epoch {
+    () => {
+        "(('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint & 9223372036854775807)"
+    };
+}
+
 #[async_trait]
 impl AdminStore for PostgresStore {
     async fn now(&self) -> Result<Timestamp, StoreError> {
@@ -298,16 +305,28 @@ impl AdminStore for PostgresStore {
         // A connection of its own: what waits for another node's migrations must not time out.
         let mut connection = self.aside(MIGRATION_SETTINGS).await.map_err(store_error)?;
         MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(migrate_error)?;
-        // The sign bit is cleared; the version digit of the UUID keeps it from being 0.
-        let sql = "-- name the log
-            INSERT INTO installation (one, log_epoch)
-            VALUES (1, ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint
-                & 9223372036854775807)
-            ON CONFLICT DO NOTHING";
+        let sql = concat!(
+            "-- name the log
+INSERT INTO installation (one, log_epoch) VALUES (1, ",
+            random_epoch!(),
+            ") ON CONFLICT DO NOTHING"
+        );
         sqlx::query(sql).execute(&mut connection).await.map_err(commit_error)?;
         connection.close().await.map_err(store_error)?;
         let now = AdminStore::now(self).await?;
         self.make_room(now).await.map_err(store_error)
+    }
+
+    async fn renew_log_epoch(&self) -> Result<u64, StoreError> {
+        let sql = concat!(
+            "-- rename the log
+UPDATE installation SET log_epoch = ",
+            random_epoch!(),
+            " WHERE one = 1 RETURNING log_epoch"
+        );
+        let epoch: i64 =
+            sqlx::query_scalar(sql).fetch_one(&mut self.writer().await?).await.map_err(commit_error)?;
+        Ok(epoch.unsigned_abs())
     }
 
     async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {

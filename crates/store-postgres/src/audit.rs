@@ -5,8 +5,8 @@ use delivery::model::{AuditEntry, Message};
 use delivery::port::{AdminStore, AuditStore, Books, Checkpoint, PurgeLimits, Purged, StoreError};
 use message::Timestamp;
 use message::id::{AuditEntryId, ClientId, MessageId, end_id};
-use sqlx::postgres::PgBindIterExt;
 use sqlx::Row;
+use sqlx::postgres::PgBindIterExt;
 use uuid::Uuid;
 
 use crate::PostgresStore;
@@ -227,24 +227,28 @@ async fn read_books(
         LEFT JOIN credit_locks AS l
           ON l.client_id = e.client_id AND l.message_id = e.message_id AND l.amount_micros = e.held_delta
         WHERE l.message_id IS NULL";
-    books.holds_without_lock =
-        sqlx::query_scalar(sql).bind(client).bind(checkpoint.seq).bind(from).fetch_one(&mut *snapshot).await?;
+    books.holds_without_lock = sqlx::query_scalar(sql)
+        .bind(client)
+        .bind(checkpoint.seq)
+        .bind(from)
+        .fetch_one(&mut *snapshot)
+        .await?;
     let sql = "-- books: double resolutions
         SELECT COUNT(*) FROM (
             SELECT message_id FROM events
             WHERE client_id = $1 AND seq > $2 AND at >= $3 AND transaction_kind IN ('CAPTURE', 'RELEASE')
             GROUP BY message_id HAVING COUNT(*) > 1) AS m";
-    books.double_resolutions =
-        sqlx::query_scalar(sql).bind(client).bind(checkpoint.seq).bind(from).fetch_one(&mut *snapshot).await?;
+    books.double_resolutions = sqlx::query_scalar(sql)
+        .bind(client)
+        .bind(checkpoint.seq)
+        .bind(from)
+        .fetch_one(&mut *snapshot)
+        .await?;
     Ok(Some(books))
 }
 
 /// Each kind commits by itself. Rows that another transaction holds are left to the next purge.
-async fn purge(
-    connection: &mut Connection,
-    limits: &PurgeLimits,
-    limit: i64,
-) -> Result<Purged, sqlx::Error> {
+async fn purge(connection: &mut Connection, limits: &PurgeLimits, limit: i64) -> Result<Purged, sqlx::Error> {
     let sql = "-- purge reports
         WITH old AS (
             SELECT id FROM provider_reports WHERE stored_at < $1 ORDER BY stored_at LIMIT $2 FOR UPDATE SKIP LOCKED

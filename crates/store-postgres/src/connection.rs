@@ -1,7 +1,7 @@
 //! Connections that answer in time, or are closed.
 //!
-//! The server ends a statement after its own `statement_timeout`; this is for a server that hangs and says nothing. Each
-//! statement has [`ANSWER_WITHIN`]: then it fails like a broken connection, and the connection leaves the pool.
+//! The server ends a statement after its own `statement_timeout`; this is for a server that hangs and says nothing. A
+//! statement without an answer fails like a broken connection in the end, and its connection leaves the pool.
 
 use std::io;
 use std::time::Duration;
@@ -15,9 +15,6 @@ use tokio::time::timeout;
 
 use crate::PostgresStore;
 
-/// Above `statement_timeout`, whose answer is a better one.
-pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(12);
-
 /// SQLSTATE read_only_sql_transaction: the server has become a standby.
 const READ_ONLY: &str = "25006";
 
@@ -29,15 +26,18 @@ type BoxStream<'e, T> = std::pin::Pin<Box<dyn stream::Stream<Item = Result<T, Er
 pub(crate) struct Connection {
     /// `None` only while it is dropped.
     pooled: Option<PoolConnection<Postgres>>,
+    answer_timeout: Duration,
     /// A statement is under way.
     is_busy: bool,
     /// A transaction is open.
     is_open: bool,
+    /// It leaves the pool.
+    is_unfit: bool,
 }
 
 impl Connection {
-    pub(crate) fn new(pooled: PoolConnection<Postgres>) -> Self {
-        Self { pooled: Some(pooled), is_busy: false, is_open: false }
+    pub(crate) fn new(pooled: PoolConnection<Postgres>, answer_timeout: Duration) -> Self {
+        Self { pooled: Some(pooled), answer_timeout, is_busy: false, is_open: false, is_unfit: false }
     }
 
     /// Opens a transaction, which is rolled back when this is dropped before its commit.
@@ -62,8 +62,7 @@ impl Connection {
         self.is_busy = false;
         let answer = answer.unwrap_or_else(|_| Err(Error::Io(io::Error::from(io::ErrorKind::TimedOut))));
         if answer.as_ref().is_err_and(is_unfit) {
-            self.is_open = false;
-            self.pooled().close_on_drop();
+            self.is_unfit = true;
         }
         answer
     }
@@ -82,19 +81,24 @@ impl Drop for Connection {
     /// What was under way is waited for, and a transaction rolled back, before the connection goes back to the pool.
     fn drop(&mut self) {
         let Some(mut pooled) = self.pooled.take() else { return };
+        if self.is_unfit {
+            // Without a farewell, which might hang as well.
+            drop(pooled.detach());
+            return;
+        }
         if !self.is_busy && !self.is_open {
             return;
         }
-        let is_open = self.is_open;
+        let (is_open, within) = (self.is_open, self.answer_timeout);
         let tidy = async move {
-            let done = timeout(ANSWER_WITHIN, async {
+            let done = timeout(within, async {
                 match is_open {
                     true => sqlx::raw_sql("ROLLBACK").execute(&mut *pooled).await.map(drop),
                     false => pooled.ping().await,
                 }
             });
             if !matches!(done.await, Ok(Ok(()))) {
-                pooled.close_on_drop();
+                drop(pooled.detach());
             }
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -114,8 +118,9 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         let answer = async move {
             self.is_busy = true;
+            let within = self.answer_timeout;
             let steps = self.pooled().fetch_many(query).try_collect::<Vec<_>>();
-            let answer = timeout(ANSWER_WITHIN, steps).await;
+            let answer = timeout(within, steps).await;
             self.ended(answer)
         };
         stream::once(answer).map_ok(|steps| stream::iter(steps.into_iter().map(Ok))).try_flatten().boxed()
@@ -128,7 +133,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         Box::pin(async move {
             self.is_busy = true;
-            let answer = timeout(ANSWER_WITHIN, self.pooled().fetch_optional(query)).await;
+            let answer = timeout(self.answer_timeout, self.pooled().fetch_optional(query)).await;
             self.ended(answer)
         })
     }
@@ -139,7 +144,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         Box::pin(async move {
             self.is_busy = true;
-            let answer = timeout(ANSWER_WITHIN, self.pooled().prepare_with(sql, parameters)).await;
+            let answer = timeout(self.answer_timeout, self.pooled().prepare_with(sql, parameters)).await;
             self.ended(answer)
         })
     }
@@ -150,7 +155,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
     {
         Box::pin(async move {
             self.is_busy = true;
-            let answer = timeout(ANSWER_WITHIN, self.pooled().describe(sql)).await;
+            let answer = timeout(self.answer_timeout, self.pooled().describe(sql)).await;
             self.ended(answer)
         })
     }

@@ -6,8 +6,8 @@ use delivery::model::{ApiKey, AuditEntry, ProviderKey, Scope};
 use delivery::port::StoreError;
 use message::Timestamp;
 use message::id::ClientId;
-use sqlx::postgres::PgRow;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use crate::PostgresStore;
 use crate::clock::Time;

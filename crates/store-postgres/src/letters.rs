@@ -7,8 +7,8 @@ use delivery::port::{DeadLetterFilter, Scanned, StoreError, UnmatchedReport};
 use message::Timestamp;
 use message::failure::{Failure, FailureReason};
 use message::id::{ClientId, MessageId};
-use sqlx::postgres::{PgBindIterExt, PgRow};
 use sqlx::Row;
+use sqlx::postgres::{PgBindIterExt, PgRow};
 use uuid::Uuid;
 
 use crate::PostgresStore;

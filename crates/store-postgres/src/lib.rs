@@ -24,8 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::port::StoreError;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use tokio::time::{Instant, timeout};
 
 pub use clock::Clock;
@@ -64,10 +65,13 @@ const TESTED_AFTER: Duration = Duration::from_secs(1);
 /// With several servers: how long a connection is waited for before the primary is looked for again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often a caller who waits looks for a connection that has become free.
+const GLANCE: Duration = Duration::from_millis(50);
+
 /// A store in one PostgreSQL database. Clones share its connections.
 ///
-/// Each verb ends within a bound, even if the server hangs: `acquire_timeout` for a connection, and 12 s for the
-/// statement that gets no answer.
+/// Each verb ends within a bound, even if the server hangs: `acquire_timeout` for a connection, and `answer_timeout` for
+/// the statement that gets no answer.
 #[derive(Clone)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
@@ -76,7 +80,7 @@ pub struct PostgresStore {
 struct Shared {
     pool: PgPool,
     servers: Servers,
-    acquire_timeout: Duration,
+    options: PoolOptions,
     ticker: Ticker,
     partitions: Partitions,
 }
@@ -90,11 +94,18 @@ pub struct PoolOptions {
     pub min_connections: u32,
     /// How long a verb waits for a connection before the store counts as unavailable.
     pub acquire_timeout: Duration,
+    /// How long a statement may go without an answer: above 10 s, at which the server ends it with a better one.
+    pub answer_timeout: Duration,
 }
 
 impl Default for PoolOptions {
     fn default() -> Self {
-        Self { max_connections: 16, min_connections: 4, acquire_timeout: Duration::from_secs(5) }
+        Self {
+            max_connections: 16,
+            min_connections: 4,
+            acquire_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(12),
+        }
     }
 }
 
@@ -133,8 +144,7 @@ impl PostgresStore {
             .map_err(OpenError::Connect)?;
         let ticker = Ticker::new(clock);
         let partitions = Partitions::default();
-        let acquire_timeout = options.acquire_timeout;
-        let store = Self { shared: Arc::new(Shared { pool, servers, acquire_timeout, ticker, partitions }) };
+        let store = Self { shared: Arc::new(Shared { pool, servers, options, ticker, partitions }) };
         store.warm_up(options).await.map_err(OpenError::Connect)?;
         Ok(store)
     }
@@ -157,20 +167,22 @@ impl PostgresStore {
     }
 
     async fn acquire(&self) -> Result<Connection, sqlx::Error> {
-        let Shared { pool, servers, acquire_timeout, .. } = &*self.shared;
+        let Shared { pool, servers, options, .. } = &*self.shared;
+        let connection = |pooled| Connection::new(pooled, options.answer_timeout);
         if !servers.are_several() {
-            return pool.acquire().await.map(Connection::new);
+            return free_or_new(pool).await.map(connection);
         }
         // The pool goes on trying one server; it is led to another meanwhile.
-        let deadline = Instant::now() + *acquire_timeout;
+        let deadline = Instant::now() + options.acquire_timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let cause = match timeout(PATIENCE.min(left), pool.acquire()).await {
-                Ok(Ok(connection)) => return Ok(Connection::new(connection)),
+            let cause = match timeout(PATIENCE.min(left), free_or_new(pool)).await {
+                Ok(Ok(pooled)) => return Ok(connection(pooled)),
                 Ok(Err(cause)) => cause,
                 Err(_) => sqlx::Error::PoolTimedOut,
             };
-            let is_late = timeout(deadline.saturating_duration_since(Instant::now()), servers.follow(pool)).await;
+            let is_late =
+                timeout(deadline.saturating_duration_since(Instant::now()), servers.follow(pool)).await;
             if is_late.is_err() || Instant::now() >= deadline {
                 return Err(cause);
             }
@@ -180,6 +192,22 @@ impl PostgresStore {
     /// A connection of its own, without the pool's settings and limits.
     async fn aside(&self, settings: [(&str, &str); 2]) -> Result<PgConnection, sqlx::Error> {
         PgConnection::connect_with(&self.shared.servers.current().options(settings)).await
+    }
+}
+
+/// The pool lets each caller make a connection of its own while there is room. On a busy machine that may take longer than
+/// another caller needs with one that is made: whichever comes first.
+async fn free_or_new(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    let mut new = std::pin::pin!(pool.acquire());
+    loop {
+        match timeout(GLANCE, &mut new).await {
+            Ok(made) => return made,
+            Err(_) => {
+                if let Some(free) = pool.try_acquire() {
+                    return Ok(free);
+                }
+            }
+        }
     }
 }
 

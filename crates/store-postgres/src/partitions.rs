@@ -16,7 +16,6 @@ use tokio::time::timeout;
 
 use crate::PostgresStore;
 use crate::clock::Time;
-use crate::connection::ANSWER_WITHIN;
 use crate::spans::{self, EVENTS, FAMILIES, Family, KEYS, LOCKS, MESSAGES, STATES, Span};
 
 /// Those who make or drop partitions do it one after the other. The number is as good as any.
@@ -104,7 +103,7 @@ impl PostgresStore {
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
         let late = || Err(sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::TimedOut)));
-        timeout(ANSWER_WITHIN, work).await.unwrap_or_else(|_| late())
+        timeout(self.shared.options.answer_timeout, work).await.unwrap_or_else(|_| late())
     }
 }
 

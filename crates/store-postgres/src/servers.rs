@@ -102,7 +102,8 @@ async fn probe(server: &PgConnectOptions) -> Result<(), Error> {
 
 /// An error if the server is a standby, or takes no writes for another reason.
 pub(crate) async fn takes_writes(connection: &mut PgConnection) -> Result<(), Error> {
-    let sql = "-- takes writes\nSELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean";
+    let sql =
+        "-- takes writes\nSELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean";
     match sqlx::query_scalar(sql).fetch_one(connection).await? {
         true => Err(Error::Protocol("the server takes no writes".into())),
         false => Ok(()),
@@ -166,12 +167,19 @@ mod tests {
             "postgresql://herald@10.0.0.1:5432,[::1]:5433,three:5434/sms?target_session_attrs=read-write",
             &[("10.0.0.1", 5432), ("[::1]", 5433), ("three", 5434)],
         );
-        check("postgres://herald@one,two/sms?sslmode=disable&target_session_attrs=primary", &[("one", 5432), ("two", 5432)]);
+        check(
+            "postgres://herald@one,two/sms?sslmode=disable&target_session_attrs=primary",
+            &[("one", 5432), ("two", 5432)],
+        );
     }
 
     #[test]
     fn a_target_that_is_not_the_primary_is_refused() {
-        for url in ["postgres://one/sms?target_session_attrs=standby", "postgres://one/sms?target_session_attrs=any", "one"] {
+        for url in [
+            "postgres://one/sms?target_session_attrs=standby",
+            "postgres://one/sms?target_session_attrs=any",
+            "one",
+        ] {
             assert!(matches!(parse(url), Err(Error::Configuration(_))), "{url}");
         }
     }

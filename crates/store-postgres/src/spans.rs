@@ -67,7 +67,8 @@ impl Span {
 
 /// All that must be there at `now`: what is written now, and in the spans after.
 pub(crate) fn ahead(now: Timestamp) -> BTreeSet<Span> {
-    let spans = FAMILIES.iter().flat_map(|family| (0..=AHEAD).map(|n| Span::of(*family, now + family.span * n)));
+    let spans =
+        FAMILIES.iter().flat_map(|family| (0..=AHEAD).map(|n| Span::of(*family, now + family.span * n)));
     spans.collect()
 }
 
@@ -134,6 +135,9 @@ mod tests {
     fn times_before_the_epoch_have_partitions_too() {
         let span = Span::of(EVENTS, Timestamp::from_micros(-1));
         assert_eq!(span.ends_at(), Timestamp::from_micros(0));
-        assert_eq!(span.bounds(), [format!("to_timestamp(-{})", 7 * 24 * 3_600), "to_timestamp(0)".to_owned()]);
+        assert_eq!(
+            span.bounds(),
+            [format!("to_timestamp(-{})", 7 * 24 * 3_600), "to_timestamp(0)".to_owned()]
+        );
     }
 }

@@ -17,7 +17,8 @@ impl PostgresStore {
         let sql = "-- due timers
             SELECT wake_at, client_id, message_id FROM timers
             WHERE wake_at <= COALESCE($1, now()) ORDER BY wake_at, client_id, message_id LIMIT $2";
-        let rows = sqlx::query(sql).bind(self.shared.ticker.fixed()).bind(limit).fetch_all(self.reader()).await;
+        let rows =
+            sqlx::query(sql).bind(self.shared.ticker.fixed()).bind(limit).fetch_all(self.reader()).await;
         let timers = rows.and_then(|rows| rows.iter().map(timer).collect::<Result<Vec<_>, _>>());
         Ok(timers.map_err(store_error)?.into_iter().map(|(_, key)| key).collect())
     }

@@ -4,8 +4,8 @@ use delivery::model::AuditEntry;
 use delivery::port::{AuditFilter, Scanned, StoreError};
 use message::Timestamp;
 use message::id::{AuditEntryId, ClientId, end_id};
-use sqlx::postgres::{PgBindIterExt, PgRow};
 use sqlx::Row;
+use sqlx::postgres::{PgBindIterExt, PgRow};
 use uuid::Uuid;
 
 use crate::PostgresStore;
@@ -99,8 +99,12 @@ impl PostgresStore {
             entry_columns!(),
             " FROM audit_entries AS a WHERE a.id < $1 AND a.at < $2 ORDER BY a.id LIMIT $3"
         );
-        let rows =
-            sqlx::query(sql).bind(end_id(before)).bind(Time(before)).bind(limit).fetch_all(self.reader()).await;
+        let rows = sqlx::query(sql)
+            .bind(end_id(before))
+            .bind(Time(before))
+            .bind(limit)
+            .fetch_all(self.reader())
+            .await;
         rows.and_then(|rows| rows.iter().map(entry).collect()).map_err(store_error)
     }
 

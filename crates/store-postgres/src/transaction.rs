@@ -11,8 +11,8 @@ use message::Timestamp;
 use message::event::Event;
 use message::id::ClientId;
 use message::status::LockState;
-use sqlx::postgres::{PgBindIterExt, PgRow};
 use sqlx::Row;
+use sqlx::postgres::{PgBindIterExt, PgRow};
 
 use crate::PostgresStore;
 use crate::clock::{Ticker, Time};
@@ -70,11 +70,7 @@ fn failed_before() -> StoreError {
     StoreError::Refused("a phase of this transaction has failed before".into())
 }
 
-async fn load(
-    connection: &mut Connection,
-    ticker: &Ticker,
-    wanted: &Wanted,
-) -> Result<Loaded, sqlx::Error> {
+async fn load(connection: &mut Connection, ticker: &Ticker, wanted: &Wanted) -> Result<Loaded, sqlx::Error> {
     let mut loaded = lock_clients(connection, ticker, wanted).await?;
     // From here on each statement has a snapshot that is younger than the clients' locks.
     if !wanted.messages.is_empty() {

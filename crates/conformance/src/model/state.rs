@@ -21,6 +21,7 @@ pub struct State {
     /// The newest time that was told.
     pub now: Timestamp,
     pub is_migrated: bool,
+    pub renewed_epochs: u64,
     pub secrets: BTreeMap<String, [u8; 32]>,
     pub clients: BTreeMap<ClientId, Client>,
     /// The clients that were made under a key, and the fingerprints of those calls.

@@ -104,7 +104,7 @@ impl ViewStore for ModelStore {
     }
 
     async fn log_epoch(&self) -> Result<u64, StoreError> {
-        Ok(1)
+        Ok(1 + self.state().renewed_epochs)
     }
 }
 

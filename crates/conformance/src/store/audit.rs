@@ -296,8 +296,10 @@ pub async fn a_key_is_remembered_for_its_lifetime_and_no_longer(bench: Bench) {
         }
     }
     // It is as good as new.
-    let again = bench.accept(&[given::submission(given::keyed(client, "key", "other"), bench.entropy())]).await;
+    let again =
+        bench.accept(&[given::submission(given::keyed(client, "key", "other"), bench.entropy())]).await;
     assert_eq!(again.len(), 1);
+    bench.sweep().await;
     bench.assert_sound(client).await;
 }
 
