@@ -78,32 +78,29 @@ fn is_unfit(error: &Error) -> bool {
 }
 
 impl Drop for Connection {
-    /// What was under way is waited for, and a transaction rolled back, before the connection goes back to the pool.
+    /// What was under way is waited for, and a transaction rolled back, before the connection goes back to the pool. The
+    /// pool itself pings it then, for as long as that takes: so all of it is bounded here.
     fn drop(&mut self) {
         let Some(mut pooled) = self.pooled.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return drop(pooled.detach()) };
         if self.is_unfit {
             // Without a farewell, which might hang as well.
-            drop(pooled.detach());
-            return;
+            return drop(pooled.detach());
         }
-        if !self.is_busy && !self.is_open {
-            return;
-        }
-        let (is_open, within) = (self.is_open, self.answer_timeout);
-        let tidy = async move {
-            let done = timeout(within, async {
-                match is_open {
-                    true => sqlx::raw_sql("ROLLBACK").execute(&mut *pooled).await.map(drop),
-                    false => pooled.ping().await,
+        let (is_busy, is_open, within) = (self.is_busy, self.is_open, self.answer_timeout);
+        runtime.spawn(async move {
+            let tidied = timeout(within, async {
+                match (is_open, is_busy) {
+                    (true, _) => sqlx::raw_sql("ROLLBACK").execute(&mut *pooled).await.map(drop),
+                    (false, true) => pooled.ping().await,
+                    (false, false) => Ok(()),
                 }
             });
-            if !matches!(done.await, Ok(Ok(()))) {
-                drop(pooled.detach());
+            match tidied.await {
+                Ok(Ok(())) => drop(timeout(within, pooled.return_to_pool()).await),
+                _ => drop(pooled.detach()),
             }
-        };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tidy);
-        }
+        });
     }
 }
 

@@ -115,10 +115,8 @@ async fn a_server_that_takes_no_writes_is_not_used_until_it_does() {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(admin).await.unwrap();
     };
     set(&mut admin, true).await;
-    for _ in 0..3 {
-        let refused = timeout(BOUND * 2, store.ping()).await.expect("it ends");
-        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    }
+    let refused = timeout(BOUND * 2, store.ping()).await.expect("it ends");
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     assert!(matches!(open(&database.url, 1).await, Err(OpenError::Connect(_))));
     let mut writer = PgConnection::connect(&database.url).await.unwrap();
     sqlx::raw_sql("SET default_transaction_read_only = off").execute(&mut writer).await.unwrap();
