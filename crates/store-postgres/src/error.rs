@@ -11,6 +11,11 @@ struct ServerError {
     message: String,
 }
 
+/// A row has no partition to go to.
+#[derive(Debug, thiserror::Error)]
+#[error("a partition is missing")]
+pub(crate) struct MissingPartition;
+
 /// Before the commit: nothing was written.
 pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
     match error {
@@ -29,7 +34,9 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
 fn server_error(cause: &dyn DatabaseError) -> StoreError {
     let code = cause.code().unwrap_or_default().into_owned();
     let said = Box::new(ServerError { code, message: cause.message().to_owned() });
-    if is_lost_race(&said.code) || is_missing_partition(&said.code, cause.constraint()) {
+    if is_missing_partition(&said.code, cause.constraint()) {
+        StoreError::Unavailable(Box::new(MissingPartition))
+    } else if is_lost_race(&said.code) {
         StoreError::Conflict
     } else if is_unavailable(&said.code) {
         StoreError::Unavailable(said)

@@ -17,7 +17,7 @@ use sqlx::postgres::{PgBindIterExt, PgRow};
 use crate::PostgresStore;
 use crate::clock::{Ticker, Time};
 use crate::connection::Connection;
-use crate::error::{commit_error, store_error};
+use crate::error::{MissingPartition, commit_error, store_error};
 use crate::letters;
 use crate::rows::{self, Columns, client_columns, small, state_columns};
 use crate::spans::{self, EVENTS, Span};
@@ -51,11 +51,13 @@ impl Transaction for PostgresTransaction {
     async fn write(&mut self, plan: &Plan) -> Result<Written, StoreError> {
         let mut open = self.open.take().ok_or_else(failed_before)?;
         self.store.make_room_for(plan).await.map_err(store_error)?;
-        let written = write(&mut open, plan, self.now).await.inspect_err(|error| {
-            // It may be that another node has dropped a partition: the next try looks.
-            if matches!(error, StoreError::Conflict) {
+        let written = write(&mut open, plan, self.now).await.map_err(|error| match error {
+            // Somebody has dropped it: the next try makes it again.
+            StoreError::Unavailable(cause) if cause.is::<MissingPartition>() => {
                 self.store.shared.partitions.forget();
+                StoreError::Conflict
             }
+            error => error,
         })?;
         self.open = Some(open);
         Ok(written)
