@@ -1,5 +1,9 @@
 -- Times are timestamptz, spans are microseconds. Words are those of the code.
 -- Tables that belong to a client are led by client_id.
+--
+-- What grows with traffic is cut into partitions by time, which the program makes ahead (crates/store-postgres,
+-- `partitions`): a week each, a day for idempotency keys. An id is a UUIDv7, so a span of time is a range of ids. There
+-- are no default partitions: they would be read by each statement, and stand in the way of new ones.
 
 -- One row: what identifies this database.
 CREATE TABLE installation (
@@ -44,7 +48,12 @@ CREATE TABLE client_heads (
     available        BIGINT NOT NULL CHECK (available >= 0),
     held             BIGINT NOT NULL CHECK (held >= 0),
     last_seq         BIGINT NOT NULL CHECK (last_seq >= 0),
-    oldest_seq       BIGINT NOT NULL CHECK (oldest_seq >= 1)
+    oldest_seq       BIGINT NOT NULL CHECK (oldest_seq >= 1),
+    -- Events from span_seq on have a time from span_at on: the start of the newest partition that has any. So readers of
+    -- the end of the log touch the newest partitions only.
+    span_at          TIMESTAMPTZ NOT NULL DEFAULT '-infinity',
+    span_seq         BIGINT NOT NULL DEFAULT 1 CHECK (span_seq >= 1),
+    CHECK (oldest_seq - 1 <= last_seq)
 ) WITH (fillfactor = 50);
 
 CREATE TABLE checkpoints (
@@ -119,7 +128,7 @@ CREATE TABLE messages (
     reference_bits     SMALLINT NOT NULL CHECK (reference_bits IN (8, 16)),
     part_count         SMALLINT NOT NULL CHECK (part_count BETWEEN 1 AND 255),
     price_micros       BIGINT NOT NULL CHECK (price_micros >= 0),
-    currency           TEXT NOT NULL,
+    currency           TEXT NOT NULL CHECK (length(currency) = 3),
     reference          TEXT NOT NULL,
     metadata           TEXT NOT NULL,        -- a JSON object of strings
     on_unknown         TEXT NOT NULL CHECK (on_unknown IN ('WAIT', 'RESEND')),
@@ -133,10 +142,11 @@ CREATE TABLE messages (
     created_at         TIMESTAMPTZ NOT NULL,
     expire_at          TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (client_id, id),
-    CHECK ((body_text IS NULL) <> (body_data IS NULL))
-);
+    CHECK ((body_text IS NULL) <> (body_data IS NULL)),
+    CHECK (expire_at >= created_at)
+) PARTITION BY RANGE (id);
 
--- The narrow row that does change.
+-- The narrow row that does change. Half of each page of its partitions is left free.
 CREATE TABLE message_states (
     client_id         UUID NOT NULL,
     id                UUID NOT NULL,
@@ -158,10 +168,11 @@ CREATE TABLE message_states (
     last_event_seq    BIGINT NOT NULL CHECK (last_event_seq >= 1),
     PRIMARY KEY (client_id, id),
     CHECK ((status = 'SENDING') = (lease_until IS NOT NULL)),
+    CHECK (num_nulls(failure_reason, failure_detail, failure_code) IN (0, 3)),
     CHECK ((status IN ('QUEUED', 'FAILED_TEMP', 'SCHEDULED') AND due_at IS NOT NULL)
            OR status IN ('UNKNOWN', 'SENDING')
            OR (status NOT IN ('QUEUED', 'FAILED_TEMP', 'SCHEDULED') AND due_at IS NULL))
-) WITH (fillfactor = 50);
+) PARTITION BY RANGE (id);
 
 -- The hold for one message: HELD, then CAPTURED or RELEASED, exactly once.
 CREATE TABLE credit_locks (
@@ -170,7 +181,7 @@ CREATE TABLE credit_locks (
     amount_micros  BIGINT NOT NULL CHECK (amount_micros >= 0),
     state          TEXT NOT NULL CHECK (state IN ('HELD', 'CAPTURED', 'RELEASED')),
     PRIMARY KEY (client_id, message_id)
-);
+) PARTITION BY RANGE (message_id);
 CREATE INDEX credit_locks_held ON credit_locks (client_id, message_id) WHERE state = 'HELD';
 
 -- When the sweeper next looks at a message: one row for each message that still needs a look.
@@ -181,6 +192,8 @@ CREATE TABLE timers (
     PRIMARY KEY (wake_at, client_id, message_id)
 );
 
+-- A key that is written again once its day is over is a second row: the newest counts. That a living key has one row is
+-- kept by the lock on the client's head, under which keys are read and written.
 CREATE TABLE idempotency_keys (
     client_id    UUID NOT NULL,
     kind         TEXT NOT NULL CHECK (kind IN ('SEND', 'TOP_UP', 'ADJUST')),
@@ -189,12 +202,13 @@ CREATE TABLE idempotency_keys (
     message_id   UUID,
     event_seq    BIGINT,
     created_at   TIMESTAMPTZ NOT NULL,
-    PRIMARY KEY (client_id, kind, key),
+    PRIMARY KEY (client_id, kind, key, created_at),
     CHECK ((message_id IS NULL) <> (event_seq IS NULL))
-);
-CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+) PARTITION BY RANGE (created_at);
 
--- A client's event log: seq 1, 2, 3 ... without a gap.
+-- A client's event log: seq 1, 2, 3 ... without a gap. The key of a partitioned table holds what it is cut by, so it says
+-- no more that a seq is given once. That is kept by the lock on the client's head, under which it is given; the reconciler
+-- would see a second one.
 CREATE TABLE events (
     client_id         UUID NOT NULL,
     seq               BIGINT NOT NULL CHECK (seq >= 1),
@@ -223,10 +237,20 @@ CREATE TABLE events (
     note              TEXT,
     available_after   BIGINT NOT NULL CHECK (available_after >= 0),
     held_after        BIGINT NOT NULL CHECK (held_after >= 0),
-    PRIMARY KEY (client_id, seq),
-    CHECK (transaction_kind IS NOT NULL OR (available_delta = 0 AND held_delta = 0)),
-    CHECK (status IS NULL OR message_id IS NOT NULL)
-);
+    PRIMARY KEY (client_id, seq, at),
+    CHECK (status IS NULL OR message_id IS NOT NULL),
+    CHECK (num_nulls(recipient, reference, part, attempt, provider, provider_ref, ignored)
+           = CASE WHEN status IS NULL THEN 7 ELSE 0 END),
+    CHECK (num_nulls(failure_reason, failure_detail, failure_code) IN (0, 3)),
+    CHECK (num_nulls(transaction_kind, note) IN (0, 2)),
+    CHECK (CASE transaction_kind
+           WHEN 'HOLD' THEN available_delta <= 0 AND held_delta >= 0
+           WHEN 'CAPTURE' THEN available_delta = 0 AND held_delta <= 0
+           WHEN 'RELEASE' THEN available_delta >= 0 AND held_delta <= 0
+           WHEN 'TOP_UP' THEN available_delta >= 0 AND held_delta = 0
+           WHEN 'ADJUSTMENT' THEN held_delta = 0
+           ELSE available_delta = 0 AND held_delta = 0 END)
+) PARTITION BY RANGE (at);
 
 -- Which attempt a provider's reference stands for; written by submit and by report alike.
 CREATE TABLE provider_refs (
@@ -238,7 +262,8 @@ CREATE TABLE provider_refs (
     part        SMALLINT,
     reported    BOOLEAN NOT NULL,
     created_at  TIMESTAMPTZ NOT NULL,
-    PRIMARY KEY (provider, reference)
+    PRIMARY KEY (provider, reference),
+    CHECK (num_nulls(client_id, message_id, attempt, part) IN (0, 4))
 ) WITH (fillfactor = 50);
 CREATE INDEX provider_refs_age ON provider_refs (created_at);
 
@@ -257,7 +282,9 @@ CREATE TABLE provider_reports (
     failure_detail  TEXT,
     failure_code    TEXT,
     stored_at       TIMESTAMPTZ NOT NULL,
-    is_done         BOOLEAN NOT NULL
+    is_done         BOOLEAN NOT NULL,
+    CHECK (num_nulls(client_id, message_id, attempt) IN (0, 3)),
+    CHECK (num_nulls(failure_reason, failure_detail, failure_code) IN (0, 3))
 );
 CREATE UNIQUE INDEX provider_reports_once ON provider_reports
     (provider, reference, COALESCE(message_id, '00000000-0000-0000-0000-000000000000'), COALESCE(attempt, 0), state, part, done_date);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 const HIDDEN: &str = "***";
 
 /// Parameters of a PostgreSQL URL that are no secrets.
-const SHOWN: [&str; 11] = [
+const SHOWN: [&str; 12] = [
     "application_name",
     "dbname",
     "host",
@@ -19,6 +19,7 @@ const SHOWN: [&str; 11] = [
     "sslmode",
     "sslrootcert",
     "statement-cache-capacity",
+    "target_session_attrs",
     "user",
 ];
 

@@ -77,9 +77,13 @@ fn every_crate_of_the_tables_exists() {
     assert_eq!(names, listed);
 }
 
+/// What one file on this machine has no need of: partitions, and the way to servers.
+const POSTGRES_ALONE: [&str; 4] = ["connection.rs", "partitions.rs", "servers.rs", "spans.rs"];
+
 #[test]
 fn both_stores_have_the_same_files() {
-    let found = differences("crates/store-sqlite/src", "crates/store-postgres/src");
+    let mut found = differences("crates/store-sqlite/src", "crates/store-postgres/src");
+    found.retain(|line| !POSTGRES_ALONE.iter().any(|file| line.contains(file)));
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

@@ -151,6 +151,7 @@ macro_rules! store_suite {
             rates_are_removed_by_currency_and_prefix,
             a_secret_is_the_same_for_every_caller,
             the_log_has_one_epoch,
+            a_renewed_epoch_is_another_on_every_node,
             time_never_goes_back,
             a_store_that_answers_says_so,
         }
@@ -187,6 +188,7 @@ macro_rules! store_suite {
             a_checkpoint_never_goes_back,
             events_are_trimmed_up_to_the_checkpoint_and_no_further,
             old_rows_are_purged_and_young_ones_stay,
+            a_key_is_remembered_for_its_lifetime_and_no_longer,
             a_reference_that_is_bound_again_is_young_again,
             a_lease_in_flight_is_not_late,
         }

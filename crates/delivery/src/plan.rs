@@ -33,6 +33,7 @@ pub struct Loaded {
     pub now: Timestamp,
     pub clients: BTreeMap<ClientId, (Client, Head)>,
     pub messages: BTreeMap<MessageKey, OpenMessage>,
+    /// Those that are no older than [`KEY_LIFETIME`](crate::timing::KEY_LIFETIME).
     pub keys: HashMap<IdempotencyKey, RememberedCall>,
     pub pending_reports: BTreeSet<i64>,
     /// Those that exist, with the message that each was replayed as.

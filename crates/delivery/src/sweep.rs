@@ -113,7 +113,6 @@ pub async fn offer_backlog(mover: &Mover, epoch: &str) -> Result<usize, StoreErr
 async fn purge(mover: &Mover) -> Result<(), StoreError> {
     let now = mover.store.now().await?;
     let limits = PurgeLimits {
-        keys_before: now - mover.timing.key_lifetime,
         reports_before: now - mover.timing.report_lifetime,
         refs_before: now - mover.timing.ref_lifetime,
     };

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest that an idempotency key is remembered.
+pub const KEY_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
+
 /// The time limits of an installation. The defaults are the documented production values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -22,7 +25,7 @@ pub struct Timing {
     pub reconcile_interval: Duration,
     /// How often retention is applied.
     pub retention_interval: Duration,
-    /// How long an idempotency key is remembered.
+    /// How long an idempotency key is remembered: [`KEY_LIFETIME`] at most.
     pub key_lifetime: Duration,
     /// How long an unmatched report and a provider reference are kept.
     pub report_lifetime: Duration,
@@ -52,7 +55,7 @@ impl Default for Timing {
             watch_poll: Duration::from_secs(5),
             reconcile_interval: Duration::from_secs(60),
             retention_interval: minutes(60),
-            key_lifetime: Duration::from_secs(24 * 3_600),
+            key_lifetime: KEY_LIFETIME,
             report_lifetime: Duration::from_secs(72 * 3_600),
             ref_lifetime: Duration::from_secs(14 * 24 * 3_600),
         }

@@ -16,11 +16,12 @@ use message::id::{AuditEntryId, ClientId, MessageId};
 use message::time::micros;
 use serde_json::{Value, json};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgPoolOptions, PgRow};
-use sqlx::{PgConnection, Row};
+use sqlx::postgres::PgRow;
+use sqlx::{Connection as _, Row};
 use uuid::Uuid;
 
 use crate::clock::Time;
+use crate::connection::Connection;
 use crate::error::{commit_error, damaged, store_error};
 use crate::rows::{self, Columns, client_columns};
 use crate::trail;
@@ -38,10 +39,17 @@ macro_rules! window {
     };
 }
 
+/// The sign bit is cleared; the version digit of the UUID keeps it from being 0.
+macro_rules! random_epoch {
+    () => {
+        "(('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint & 9223372036854775807)"
+    };
+}
+
 #[async_trait]
 impl AdminStore for PostgresStore {
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        self.shared.ticker.now(self.pool()).await.map_err(store_error)
+        self.shared.ticker.now(self.reader()).await.map_err(store_error)
     }
 
     async fn create_client(
@@ -105,7 +113,7 @@ impl AdminStore for PostgresStore {
             .bind(&filter.name_prefix)
             .bind(scan.max(1))
             .bind(limit)
-            .fetch_all(self.pool())
+            .fetch_all(self.reader())
             .await;
         let last = |row: &PgRow| rows::opt_client_id(row, "scanned_to");
         rows.and_then(|rows| rows::scanned(&rows, last, rows::client)).map_err(store_error)
@@ -173,7 +181,7 @@ impl AdminStore for PostgresStore {
     async fn rates(&self) -> Result<Vec<RateRow>, StoreError> {
         let sql = "-- list rates
             SELECT currency, prefix, part_price_micros FROM rates ORDER BY currency, prefix LIMIT 1000000";
-        let rows = sqlx::query(sql).fetch_all(self.pool()).await;
+        let rows = sqlx::query(sql).fetch_all(self.reader()).await;
         let read = |row: &PgRow| {
             Ok(RateRow {
                 currency: row.try_get("currency")?,
@@ -198,7 +206,7 @@ impl AdminStore for PostgresStore {
             .column(|rate| rate.prefix.as_str())
             .column(|rate| rate.part_price_micros);
         let mut deed = self.begin_deed().await?;
-        rows.bound().execute(&mut *deed).await.map_err(store_error)?;
+        rows.bound().execute(&mut deed).await.map_err(store_error)?;
         trail::commit_with(deed, entry).await
     }
 
@@ -211,7 +219,7 @@ impl AdminStore for PostgresStore {
             .column(|rate| rate.currency.as_str())
             .column(|rate| rate.prefix.as_str());
         let mut deed = self.begin_deed().await?;
-        let done = rows.bound().execute(&mut *deed).await.map_err(store_error)?;
+        let done = rows.bound().execute(&mut deed).await.map_err(store_error)?;
         if done.rows_affected() > 0 {
             trail::commit_with(deed, entry).await?;
         }
@@ -246,7 +254,7 @@ impl AdminStore for PostgresStore {
         let value: Option<String> =
             sqlx::query_scalar("-- read retention\nSELECT value FROM settings WHERE name = $1")
                 .bind(RETENTION)
-                .fetch_optional(self.pool())
+                .fetch_optional(self.reader())
                 .await
                 .map_err(store_error)?;
         value.map_or(Ok(Retention::default()), |value| read_retention(&value)).map_err(store_error)
@@ -257,7 +265,7 @@ impl AdminStore for PostgresStore {
             INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         let mut deed = self.begin_deed().await?;
         let query = sqlx::query(sql).bind(RETENTION).bind(retention_json(retention));
-        query.execute(&mut *deed).await.map_err(store_error)?;
+        query.execute(&mut deed).await.map_err(store_error)?;
         trail::commit_with(deed, entry).await
     }
 
@@ -282,12 +290,12 @@ impl AdminStore for PostgresStore {
         )
         .bind(name)
         .bind(fresh.as_slice())
-        .execute(&mut *connection)
+        .execute(&mut connection)
         .await
         .map_err(commit_error)?;
         let value: Vec<u8> = sqlx::query_scalar("-- read secret\nSELECT value FROM secrets WHERE name = $1")
             .bind(name)
-            .fetch_one(&mut *connection)
+            .fetch_one(&mut connection)
             .await
             .map_err(store_error)?;
         value.as_slice().try_into().map_err(|error| store_error(damaged(error)))
@@ -295,41 +303,52 @@ impl AdminStore for PostgresStore {
 
     async fn migrate(&self) -> Result<(), StoreError> {
         // A connection of its own: what waits for another node's migrations must not time out.
-        let options = self.shared.options.clone().options(MIGRATION_SETTINGS);
-        let pool =
-            PgPoolOptions::new().max_connections(1).connect_with(options).await.map_err(store_error)?;
-        MIGRATIONS.run(&pool).await.map_err(migrate_error)?;
-        // The sign bit is cleared; the version digit of the UUID keeps it from being 0.
-        let sql = "-- name the log
-            INSERT INTO installation (one, log_epoch)
-            VALUES (1, ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint
-                & 9223372036854775807)
-            ON CONFLICT DO NOTHING";
-        sqlx::query(sql).execute(&pool).await.map_err(commit_error)?;
-        pool.close().await;
-        Ok(())
+        let mut connection = self.aside(MIGRATION_SETTINGS).await.map_err(store_error)?;
+        MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(migrate_error)?;
+        let sql = concat!(
+            "-- name the log
+INSERT INTO installation (one, log_epoch) VALUES (1, ",
+            random_epoch!(),
+            ") ON CONFLICT DO NOTHING"
+        );
+        sqlx::query(sql).execute(&mut connection).await.map_err(commit_error)?;
+        connection.close().await.map_err(store_error)?;
+        let now = AdminStore::now(self).await?;
+        self.make_room(now).await.map_err(store_error)
+    }
+
+    async fn renew_log_epoch(&self) -> Result<u64, StoreError> {
+        let sql = concat!(
+            "-- rename the log
+UPDATE installation SET log_epoch = ",
+            random_epoch!(),
+            " WHERE one = 1 RETURNING log_epoch"
+        );
+        let epoch: i64 =
+            sqlx::query_scalar(sql).fetch_one(&mut self.writer().await?).await.map_err(commit_error)?;
+        Ok(epoch.unsigned_abs())
     }
 
     async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
         let sql = "-- has migrations table\nSELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-        let has_any: bool = sqlx::query_scalar(sql).fetch_one(self.pool()).await.map_err(store_error)?;
+        let has_any: bool = sqlx::query_scalar(sql).fetch_one(self.reader()).await.map_err(store_error)?;
         let mut applied: Vec<i64> = Vec::new();
         if has_any {
             let sql = "-- applied migrations\nSELECT version FROM _sqlx_migrations WHERE success LIMIT 10000";
-            applied = sqlx::query_scalar(sql).fetch_all(self.pool()).await.map_err(store_error)?;
+            applied = sqlx::query_scalar(sql).fetch_all(self.reader()).await.map_err(store_error)?;
         }
         let missing = MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version));
         Ok(missing.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("-- ping\nSELECT 1").execute(self.pool()).await.map(drop).map_err(store_error)
+        sqlx::query("-- ping\nSELECT 1").execute(self.reader()).await.map(drop).map_err(store_error)
     }
 }
 
 /// `false` = the creation key is taken.
 async fn insert_client(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     client: &Client,
     creation: Option<&Creation>,
 ) -> Result<bool, sqlx::Error> {
@@ -376,7 +395,7 @@ async fn insert_client(
 }
 
 /// The client that was made under the key.
-async fn read_created(connection: &mut PgConnection, key: Option<&str>) -> Result<Created, sqlx::Error> {
+async fn read_created(connection: &mut Connection, key: Option<&str>) -> Result<Created, sqlx::Error> {
     let sql = concat!(
         "-- read created client\nSELECT c.creation_print, ",
         client_columns!(),
@@ -387,14 +406,14 @@ async fn read_created(connection: &mut PgConnection, key: Option<&str>) -> Resul
 }
 
 /// Locks the head first, as every transaction that moves the client does.
-async fn lock_revision(connection: &mut PgConnection, id: ClientId) -> Result<Option<i64>, sqlx::Error> {
+async fn lock_revision(connection: &mut Connection, id: ClientId) -> Result<Option<i64>, sqlx::Error> {
     let sql = "-- lock client
         SELECT c.revision FROM client_heads AS h JOIN clients AS c ON c.id = h.client_id WHERE h.client_id = $1
         FOR UPDATE OF h FOR NO KEY UPDATE OF c";
     sqlx::query_scalar(sql).bind(id.as_uuid()).fetch_optional(connection).await
 }
 
-async fn replace_settings(connection: &mut PgConnection, client: &Client) -> Result<(), sqlx::Error> {
+async fn replace_settings(connection: &mut Connection, client: &Client) -> Result<(), sqlx::Error> {
     let sql = "-- update client
         UPDATE clients SET name = $2, state = $3, suspend_reason = $4, capture_on = $5, settle_unreported = $6,
             report_timeout = $7, on_unknown = $8, resend_after = $9, parts_per_second = $10, burst_parts = $11,

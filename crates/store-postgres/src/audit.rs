@@ -2,25 +2,27 @@
 
 use async_trait::async_trait;
 use delivery::model::{AuditEntry, Message};
-use delivery::port::{AuditStore, Books, Checkpoint, PurgeLimits, Purged, StoreError};
+use delivery::port::{AdminStore, AuditStore, Books, Checkpoint, PurgeLimits, Purged, StoreError};
 use message::Timestamp;
 use message::id::{AuditEntryId, ClientId, MessageId, end_id};
+use sqlx::Row;
 use sqlx::postgres::PgBindIterExt;
-use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::clock::Time;
+use crate::connection::Connection;
 use crate::error::{commit_error, store_error};
 use crate::rows::{self, record_columns, state_columns};
+use crate::spans;
 
 #[async_trait]
 impl AuditStore for PostgresStore {
     async fn books(&self, client: ClientId, stale_before: Timestamp) -> Result<Option<Books>, StoreError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let mut snapshot = self.pool().begin_with(begin).await.map_err(store_error)?;
+        let mut snapshot = self.writer().await?.begin(begin).await.map_err(store_error)?;
         let books = read_books(&mut snapshot, client.as_uuid(), stale_before).await.map_err(store_error)?;
-        snapshot.rollback().await.map_err(store_error)?;
+        snapshot.commit().await.map_err(store_error)?;
         Ok(books)
     }
 
@@ -34,28 +36,23 @@ impl AuditStore for PostgresStore {
             .bind(checkpoint.available)
             .bind(checkpoint.held)
             .bind(self.shared.ticker.fixed())
-            .execute(&mut *self.writer().await?)
+            .execute(&mut self.writer().await?)
             .await
             .map(drop)
             .map_err(commit_error)
     }
 
+    /// From here on nobody sees the events; their room is freed when all of a partition are trimmed.
     async fn trim_events(&self, client: ClientId, through: i64) -> Result<i64, StoreError> {
         let sql = "-- trim events
-            WITH moved AS (
-                UPDATE client_heads AS h SET oldest_seq = GREATEST(h.oldest_seq, 1 + LEAST($2, c.seq))
-                FROM checkpoints AS c
-                WHERE h.client_id = $1 AND c.client_id = h.client_id
-                RETURNING h.oldest_seq
-            ),
-            trimmed AS (
-                DELETE FROM events AS e USING moved WHERE e.client_id = $1 AND e.seq < moved.oldest_seq
-            )
-            SELECT oldest_seq FROM moved";
+            UPDATE client_heads AS h SET oldest_seq = GREATEST(h.oldest_seq, 1 + LEAST($2, c.seq))
+            FROM checkpoints AS c
+            WHERE h.client_id = $1 AND c.client_id = h.client_id
+            RETURNING h.oldest_seq";
         let oldest: Option<i64> = sqlx::query_scalar(sql)
             .bind(client.as_uuid())
             .bind(through)
-            .fetch_optional(&mut *self.writer().await?)
+            .fetch_optional(&mut self.writer().await?)
             .await
             .map_err(commit_error)?;
         Ok(oldest.unwrap_or(1))
@@ -82,8 +79,9 @@ impl AuditStore for PostgresStore {
             ", ",
             state_columns!(),
             " FROM page AS r
-              JOIN message_states AS m ON m.client_id = r.client_id AND m.id = r.id
+              JOIN message_states AS m ON m.client_id = r.client_id AND m.id = r.id AND m.id > $2 AND m.id < $3
               JOIN credit_locks AS l ON l.client_id = r.client_id AND l.message_id = r.id
+                AND l.message_id > $2 AND l.message_id < $3
               ORDER BY r.id"
         );
         let rows = sqlx::query(sql)
@@ -92,7 +90,7 @@ impl AuditStore for PostgresStore {
             .bind(end_id(created_before))
             .bind(Time(created_before))
             .bind(limit)
-            .fetch_all(self.pool())
+            .fetch_all(self.reader())
             .await;
         rows.and_then(|rows| rows.iter().map(rows::message).collect()).map_err(store_error)
     }
@@ -109,23 +107,30 @@ impl AuditStore for PostgresStore {
                 JOIN message_states AS m ON m.client_id = k.client_id AND m.id = k.id
                 JOIN credit_locks AS l ON l.client_id = m.client_id AND l.message_id = m.id
                 WHERE m.status IN ('DELIVERED', 'FAILED_PERM', 'EXPIRED', 'CANCELED') AND l.state <> 'HELD'
+                  AND m.id BETWEEN $3 AND $4 AND l.message_id BETWEEN $3 AND $4
                 ORDER BY m.client_id, m.id
                 FOR UPDATE OF m
             ),
             states AS (
-                DELETE FROM message_states AS m USING done AS k WHERE m.client_id = k.client_id AND m.id = k.id
+                DELETE FROM message_states AS m USING done AS k
+                WHERE m.client_id = k.client_id AND m.id = k.id AND m.id BETWEEN $3 AND $4
             ),
             locks AS (
-                DELETE FROM credit_locks AS l USING done AS k WHERE l.client_id = k.client_id AND l.message_id = k.id
+                DELETE FROM credit_locks AS l USING done AS k
+                WHERE l.client_id = k.client_id AND l.message_id = k.id AND l.message_id BETWEEN $3 AND $4
             ),
             letters AS (
                 DELETE FROM dead_letters AS d USING done AS k WHERE d.client_id = k.client_id AND d.message_id = k.id
             )
-            DELETE FROM messages AS r USING done AS k WHERE r.client_id = k.client_id AND r.id = k.id";
+            DELETE FROM messages AS r USING done AS k
+            WHERE r.client_id = k.client_id AND r.id = k.id AND r.id BETWEEN $3 AND $4";
+        let (least, greatest) = spans::bounds(ids.iter().map(MessageId::as_uuid));
         let done = sqlx::query(sql)
             .bind(ids.iter().map(|_| client.as_uuid()).bind_iter())
             .bind(ids.iter().map(MessageId::as_uuid).bind_iter())
-            .execute(&mut *self.writer().await?)
+            .bind(least)
+            .bind(greatest)
+            .execute(&mut self.writer().await?)
             .await;
         done.map(|done| done.rows_affected()).map_err(commit_error)
     }
@@ -139,18 +144,22 @@ impl AuditStore for PostgresStore {
     }
 
     async fn purge(&self, limits: &PurgeLimits, limit: i64) -> Result<Purged, StoreError> {
-        let mut connection = self.writer().await?;
-        purge(&mut connection, limits, limit).await.map_err(commit_error)
+        let now = AdminStore::now(self).await?;
+        self.make_room(now).await.map_err(store_error)?;
+        let purged = purge(&mut self.writer().await?, limits, limit).await.map_err(commit_error)?;
+        self.drop_old_partitions(now).await.map_err(store_error)?;
+        Ok(purged)
     }
 }
 
 async fn read_books(
-    snapshot: &mut PgConnection,
+    snapshot: &mut Connection,
     client: &Uuid,
     stale_before: Timestamp,
 ) -> Result<Option<Books>, sqlx::Error> {
     let sql = "-- books: head and checkpoint
-        SELECT h.available, h.held, h.last_seq, c.seq, c.available AS c_available, c.held AS c_held
+        SELECT h.available, h.held, h.last_seq, c.seq, c.available AS c_available, c.held AS c_held,
+            CASE WHEN c.seq >= h.span_seq - 1 THEN h.span_at ELSE '-infinity' END AS log_from
         FROM client_heads AS h JOIN checkpoints AS c ON c.client_id = h.client_id WHERE h.client_id = $1";
     let Some(row) = sqlx::query(sql).bind(client).fetch_optional(&mut *snapshot).await? else {
         return Ok(None);
@@ -160,6 +169,7 @@ async fn read_books(
         available: row.try_get("c_available")?,
         held: row.try_get("c_held")?,
     };
+    let from: Time = row.try_get("log_from")?;
     let mut books = Books {
         checkpoint,
         available: row.try_get("available")?,
@@ -176,12 +186,13 @@ async fn read_books(
         FROM (SELECT seq, available_delta, held_delta, available_after, held_after,
                 $3 + SUM(available_delta) OVER (ORDER BY seq) AS available_sum,
                 $4 + SUM(held_delta) OVER (ORDER BY seq) AS held_sum
-            FROM events WHERE client_id = $1 AND seq > $2) AS e";
+            FROM events WHERE client_id = $1 AND seq > $2 AND at >= $5) AS e";
     let row = sqlx::query(sql)
         .bind(client)
         .bind(checkpoint.seq)
         .bind(checkpoint.available)
         .bind(checkpoint.held)
+        .bind(from)
         .fetch_one(&mut *snapshot)
         .await?;
     books.event_count = row.try_get("count")?;
@@ -210,38 +221,34 @@ async fn read_books(
     let sql = "-- books: holds without a lock
         WITH holds AS MATERIALIZED (
             SELECT client_id, message_id, held_delta FROM events
-            WHERE client_id = $1 AND seq > $2 AND transaction_kind = 'HOLD'
+            WHERE client_id = $1 AND seq > $2 AND at >= $3 AND transaction_kind = 'HOLD'
         )
         SELECT COUNT(*) FROM holds AS e
         LEFT JOIN credit_locks AS l
           ON l.client_id = e.client_id AND l.message_id = e.message_id AND l.amount_micros = e.held_delta
         WHERE l.message_id IS NULL";
-    books.holds_without_lock =
-        sqlx::query_scalar(sql).bind(client).bind(checkpoint.seq).fetch_one(&mut *snapshot).await?;
+    books.holds_without_lock = sqlx::query_scalar(sql)
+        .bind(client)
+        .bind(checkpoint.seq)
+        .bind(from)
+        .fetch_one(&mut *snapshot)
+        .await?;
     let sql = "-- books: double resolutions
         SELECT COUNT(*) FROM (
             SELECT message_id FROM events
-            WHERE client_id = $1 AND seq > $2 AND transaction_kind IN ('CAPTURE', 'RELEASE')
+            WHERE client_id = $1 AND seq > $2 AND at >= $3 AND transaction_kind IN ('CAPTURE', 'RELEASE')
             GROUP BY message_id HAVING COUNT(*) > 1) AS m";
-    books.double_resolutions =
-        sqlx::query_scalar(sql).bind(client).bind(checkpoint.seq).fetch_one(&mut *snapshot).await?;
+    books.double_resolutions = sqlx::query_scalar(sql)
+        .bind(client)
+        .bind(checkpoint.seq)
+        .bind(from)
+        .fetch_one(&mut *snapshot)
+        .await?;
     Ok(Some(books))
 }
 
 /// Each kind commits by itself. Rows that another transaction holds are left to the next purge.
-async fn purge(
-    connection: &mut PgConnection,
-    limits: &PurgeLimits,
-    limit: i64,
-) -> Result<Purged, sqlx::Error> {
-    let sql = "-- purge keys
-        WITH old AS (
-            SELECT client_id, kind, key FROM idempotency_keys WHERE created_at < $1
-            ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
-        )
-        DELETE FROM idempotency_keys AS i USING old
-        WHERE i.client_id = old.client_id AND i.kind = old.kind AND i.key = old.key";
-    let keys = sqlx::query(sql).bind(Time(limits.keys_before)).bind(limit).execute(&mut *connection).await?;
+async fn purge(connection: &mut Connection, limits: &PurgeLimits, limit: i64) -> Result<Purged, sqlx::Error> {
     let sql = "-- purge reports
         WITH old AS (
             SELECT id FROM provider_reports WHERE stored_at < $1 ORDER BY stored_at LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -260,7 +267,6 @@ async fn purge(
         DELETE FROM provider_refs AS f USING old WHERE f.provider = old.provider AND f.reference = old.reference";
     let refs = sqlx::query(sql).bind(Time(limits.refs_before)).bind(limit).execute(&mut *connection).await?;
     Ok(Purged {
-        keys: keys.rows_affected(),
         reports: reports.try_get::<i64, _>("reports")?.unsigned_abs(),
         unmatched_reports: reports.try_get::<i64, _>("unmatched")?.unsigned_abs(),
         refs: refs.rows_affected(),

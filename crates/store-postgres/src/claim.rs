@@ -12,6 +12,7 @@ use sqlx::postgres::PgRow;
 use crate::PostgresStore;
 use crate::error::{commit_error, store_error};
 use crate::rows::{self, Columns, record_columns};
+use crate::spans;
 
 #[async_trait]
 impl WorkStore for PostgresStore {
@@ -33,6 +34,7 @@ impl WorkStore for PostgresStore {
                 FROM unnest($1::uuid[], $2::uuid[]) AS k (client_id, id)
                 JOIN message_states AS m ON m.client_id = k.client_id AND m.id = k.id
                 WHERE m.status IN ('QUEUED', 'FAILED_TEMP') AND m.due_at <= COALESCE($3, now())
+                  AND m.id BETWEEN $6 AND $7
                 ORDER BY m.client_id, m.id
                 FOR UPDATE OF m
             )
@@ -41,16 +43,20 @@ impl WorkStore for PostgresStore {
                 lease_until = k.now + $4 * interval '1 microsecond', provider = $5
             FROM ready AS k JOIN messages AS r ON r.client_id = k.client_id AND r.id = k.id
             WHERE m.client_id = k.client_id AND m.id = k.id AND r.expire_at > k.now
+              AND m.id BETWEEN $6 AND $7 AND r.id BETWEEN $6 AND $7
             RETURNING ",
             record_columns!(),
             ", m.fence, m.attempt, k.now"
         );
         let query = Columns::of(sqlx::query(sql), &claim.keys).key(|key| key).bound();
+        let (least, greatest) = spans::bounds(claim.keys.iter().map(|key| key.id.as_uuid()));
         let rows = query
             .bind(self.shared.ticker.fixed())
             .bind(micros(claim.lease))
             .bind(&claim.provider)
-            .fetch_all(&mut *self.writer().await?)
+            .bind(least)
+            .bind(greatest)
+            .fetch_all(&mut self.writer().await?)
             .await
             .map_err(commit_error)?;
         rows.iter().map(claimed).collect::<Result<_, _>>().map_err(store_error)

@@ -11,6 +11,11 @@ struct ServerError {
     message: String,
 }
 
+/// A row has no partition to go to.
+#[derive(Debug, thiserror::Error)]
+#[error("a partition is missing")]
+pub(crate) struct MissingPartition;
+
 /// Before the commit: nothing was written.
 pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
     match error {
@@ -29,7 +34,9 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
 fn server_error(cause: &dyn DatabaseError) -> StoreError {
     let code = cause.code().unwrap_or_default().into_owned();
     let said = Box::new(ServerError { code, message: cause.message().to_owned() });
-    if is_lost_race(&said.code) {
+    if is_missing_partition(&said.code, cause.constraint()) {
+        StoreError::Unavailable(Box::new(MissingPartition))
+    } else if is_lost_race(&said.code) {
         StoreError::Conflict
     } else if is_unavailable(&said.code) {
         StoreError::Unavailable(said)
@@ -59,6 +66,11 @@ pub(crate) fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> 
 /// serialization_failure, deadlock_detected, lock_not_available (`lock_timeout`).
 fn is_lost_race(code: &str) -> bool {
     matches!(code, "40001" | "40P01" | "55P03")
+}
+
+/// A check_violation of no constraint: the row has no partition to go to.
+fn is_missing_partition(code: &str, constraint: Option<&str>) -> bool {
+    code == "23514" && constraint.is_none()
 }
 
 /// By class: connection, authorization, resources, operator (a shutdown, `statement_timeout`), system. And

@@ -70,7 +70,7 @@ impl PostgresStore {
             .bind(references.into_iter().bind_iter())
             .bind(provider)
             .bind(self.shared.ticker.fixed())
-            .fetch_one(&mut *self.writer().await?)
+            .fetch_one(&mut self.writer().await?)
             .await
             .map_err(commit_error)?;
         let stored: i64 = row.try_get(0).map_err(store_error)?;
@@ -93,7 +93,7 @@ impl PostgresStore {
               ON f.provider = p.provider AND f.reference = p.reference AND f.message_id IS NOT NULL
             WHERE NOT p.is_done AND p.id > $1 AND (p.message_id IS NOT NULL OR f.message_id IS NOT NULL)
             ORDER BY p.id LIMIT $2";
-        let rows = sqlx::query(sql).bind(after).bind(limit).fetch_all(self.pool()).await;
+        let rows = sqlx::query(sql).bind(after).bind(limit).fetch_all(self.reader()).await;
         rows.and_then(|rows| rows.iter().map(pending).collect()).map_err(store_error)
     }
 }

@@ -6,11 +6,12 @@ use delivery::model::{ApiKey, AuditEntry, ProviderKey, Scope};
 use delivery::port::StoreError;
 use message::Timestamp;
 use message::id::ClientId;
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
 
 use crate::PostgresStore;
 use crate::clock::Time;
+use crate::connection::Connection;
 use crate::error::{commit_error, damaged, store_error};
 use crate::rows::{self, Columns};
 use crate::trail;
@@ -37,7 +38,7 @@ impl PostgresStore {
 
     pub(crate) async fn read_api_key(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
         let sql = concat!("-- read api key\nSELECT ", api_key_columns!(), " FROM api_keys WHERE id = $1");
-        let row = sqlx::query(sql).bind(id).fetch_optional(self.pool()).await;
+        let row = sqlx::query(sql).bind(id).fetch_optional(self.reader()).await;
         row.and_then(|row| row.as_ref().map(api_key).transpose()).map_err(store_error)
     }
 
@@ -61,7 +62,7 @@ impl PostgresStore {
             Some(client) => sqlx::query(of_client).bind(after).bind(limit).bind(client.as_uuid()),
             None => sqlx::query(of_all).bind(after).bind(limit),
         };
-        let rows = query.fetch_all(self.pool()).await;
+        let rows = query.fetch_all(self.reader()).await;
         rows.and_then(|rows| rows.iter().map(api_key).collect()).map_err(store_error)
     }
 
@@ -69,7 +70,7 @@ impl PostgresStore {
         sqlx::query_scalar(
             "-- has operator key\nSELECT EXISTS (SELECT 1 FROM api_keys WHERE client_id IS NULL)",
         )
-        .fetch_one(self.pool())
+        .fetch_one(self.reader())
         .await
         .map_err(store_error)
     }
@@ -87,7 +88,7 @@ impl PostgresStore {
             "-- end api key\nUPDATE api_keys SET expire_at = LEAST(expire_at, $2) WHERE id = $1 RETURNING ",
             api_key_columns!()
         );
-        let row = sqlx::query(sql).bind(old).bind(Time(end_at)).fetch_optional(&mut *deed).await;
+        let row = sqlx::query(sql).bind(old).bind(Time(end_at)).fetch_optional(&mut deed).await;
         let Some(row) = row.map_err(store_error)? else { return Ok(None) };
         let ended = api_key(&row).map_err(store_error)?;
         insert_api_key(&mut deed, new).await.map_err(store_error)?;
@@ -107,7 +108,7 @@ impl PostgresStore {
             api_key_columns!()
         );
         let fixed = self.shared.ticker.fixed();
-        let row = sqlx::query(sql).bind(id).bind(fixed).fetch_optional(&mut *deed).await;
+        let row = sqlx::query(sql).bind(id).bind(fixed).fetch_optional(&mut deed).await;
         let Some(row) = row.map_err(store_error)? else {
             drop(deed);
             return self.read_api_key(id).await;
@@ -137,7 +138,7 @@ impl PostgresStore {
             )
             UPDATE api_keys AS a SET last_used_at = GREATEST(a.last_used_at, k.at) FROM used AS k WHERE a.id = k.id";
         let rows = Columns::of(sqlx::query(sql), &newest).column(|(id, _)| *id).column(|(_, at)| Time(*at));
-        rows.bound().execute(&mut *self.writer().await?).await.map(drop).map_err(commit_error)
+        rows.bound().execute(&mut self.writer().await?).await.map(drop).map_err(commit_error)
     }
 
     pub(crate) async fn insert_provider_key(
@@ -156,7 +157,7 @@ impl PostgresStore {
             .bind(&key.fingerprint)
             .bind(Time(key.created_at))
             .bind(key.revoked_at.map(Time))
-            .execute(&mut *deed)
+            .execute(&mut deed)
             .await
             .map_err(store_error)?;
         trail::commit_with(deed, entry).await
@@ -168,7 +169,7 @@ impl PostgresStore {
             provider_key_columns!(),
             " FROM provider_keys WHERE id = $1"
         );
-        let row = sqlx::query(sql).bind(id).fetch_optional(self.pool()).await;
+        let row = sqlx::query(sql).bind(id).fetch_optional(self.reader()).await;
         row.and_then(|row| row.as_ref().map(provider_key).transpose()).map_err(store_error)
     }
 
@@ -178,7 +179,7 @@ impl PostgresStore {
             provider_key_columns!(),
             " FROM provider_keys ORDER BY provider, id LIMIT $1"
         );
-        let rows = sqlx::query(sql).bind(limit).fetch_all(self.pool()).await;
+        let rows = sqlx::query(sql).bind(limit).fetch_all(self.reader()).await;
         rows.and_then(|rows| rows.iter().map(provider_key).collect()).map_err(store_error)
     }
 
@@ -194,7 +195,7 @@ impl PostgresStore {
             provider_key_columns!()
         );
         let fixed = self.shared.ticker.fixed();
-        let row = sqlx::query(sql).bind(id).bind(fixed).fetch_optional(&mut *deed).await;
+        let row = sqlx::query(sql).bind(id).bind(fixed).fetch_optional(&mut deed).await;
         let Some(row) = row.map_err(store_error)? else {
             drop(deed);
             return self.read_provider_key(id).await;
@@ -205,7 +206,7 @@ impl PostgresStore {
     }
 }
 
-async fn insert_api_key(connection: &mut PgConnection, key: &ApiKey) -> Result<(), sqlx::Error> {
+async fn insert_api_key(connection: &mut Connection, key: &ApiKey) -> Result<(), sqlx::Error> {
     let scopes: Vec<&str> = key.scopes.iter().copied().map(Scope::as_str).collect();
     let sql = "-- create api key
         INSERT INTO api_keys (id, client_id, name, scopes, secret_hash, fingerprint, created_at, expire_at, revoked_at,

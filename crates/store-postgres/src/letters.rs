@@ -7,12 +7,13 @@ use delivery::port::{DeadLetterFilter, Scanned, StoreError, UnmatchedReport};
 use message::Timestamp;
 use message::failure::{Failure, FailureReason};
 use message::id::{ClientId, MessageId};
+use sqlx::Row;
 use sqlx::postgres::{PgBindIterExt, PgRow};
-use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::clock::Time;
+use crate::connection::Connection;
 use crate::error::store_error;
 use crate::inbox;
 use crate::rows::{self, Columns, record_columns, state_columns};
@@ -110,7 +111,7 @@ impl PostgresStore {
             .bind(filter.open_only)
             .bind(scan.max(1))
             .bind(limit)
-            .fetch_all(self.pool())
+            .fetch_all(self.reader())
             .await;
         rows.and_then(|rows| rows::scanned(&rows, place, letter)).map_err(store_error)
     }
@@ -127,7 +128,7 @@ impl PostgresStore {
             " WHERE d.message_id = ANY($1::uuid[]) ORDER BY d.client_id, d.message_id"
         );
         let ids = ids.iter().map(MessageId::as_uuid).bind_iter();
-        let rows = sqlx::query(sql).bind(ids).fetch_all(self.pool()).await;
+        let rows = sqlx::query(sql).bind(ids).fetch_all(self.reader()).await;
         rows.and_then(|rows| rows.iter().map(letter).collect()).map_err(store_error)
     }
 
@@ -164,7 +165,7 @@ impl PostgresStore {
             .bind(provider)
             .bind(scan.max(1))
             .bind(limit)
-            .fetch_all(self.pool())
+            .fetch_all(self.reader())
             .await;
         let last = |row: &PgRow| row.try_get("scanned_to");
         rows.and_then(|rows| rows::scanned(&rows, last, unmatched)).map_err(store_error)
@@ -181,7 +182,7 @@ fn end(filter: &DeadLetterFilter, before: Option<Place>) -> Option<Place> {
 
 /// The message that each of these dead letters was replayed as.
 pub(crate) async fn read_replays(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     keys: &BTreeSet<MessageKey>,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     let sql = "-- load dead letters
@@ -195,7 +196,7 @@ pub(crate) async fn read_replays(
         .await
 }
 
-pub(crate) async fn insert(connection: &mut PgConnection, letters: &[DeadLetter]) -> Result<(), StoreError> {
+pub(crate) async fn insert(connection: &mut Connection, letters: &[DeadLetter]) -> Result<(), StoreError> {
     if letters.is_empty() {
         return Ok(());
     }
@@ -216,7 +217,7 @@ pub(crate) async fn insert(connection: &mut PgConnection, letters: &[DeadLetter]
 
 /// Each dead letter is replayed once: one that was replayed before, or is not there, is a conflict.
 pub(crate) async fn mark_replays(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     replays: &[(MessageKey, MessageId)],
 ) -> Result<(), StoreError> {
     if replays.is_empty() {

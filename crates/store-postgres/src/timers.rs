@@ -20,7 +20,8 @@ impl PostgresStore {
         let sql = "-- due timers
             SELECT wake_at, client_id, message_id FROM timers
             WHERE wake_at <= COALESCE($1, now()) ORDER BY wake_at, client_id, message_id LIMIT $2";
-        let rows = sqlx::query(sql).bind(self.shared.ticker.fixed()).bind(limit).fetch_all(self.pool()).await;
+        let rows =
+            sqlx::query(sql).bind(self.shared.ticker.fixed()).bind(limit).fetch_all(self.reader()).await;
         let timers = rows.and_then(|rows| rows.iter().map(timer).collect::<Result<Vec<_>, _>>());
         Ok(timers.map_err(store_error)?.into_iter().map(|(_, key)| key).collect())
     }
@@ -52,7 +53,7 @@ impl PostgresStore {
             .bind(message)
             .bind(self.shared.ticker.fixed())
             .bind(limit)
-            .fetch_all(self.pool())
+            .fetch_all(self.reader())
             .await;
         rows.and_then(|rows| rows.iter().map(due).collect()).map_err(store_error)
     }
@@ -61,7 +62,7 @@ impl PostgresStore {
         let sql = "-- read the queue's epoch\nSELECT value FROM settings WHERE name = $1";
         let value: Option<String> = sqlx::query_scalar(sql)
             .bind(QUEUE_EPOCH)
-            .fetch_optional(self.pool())
+            .fetch_optional(self.reader())
             .await
             .map_err(store_error)?;
         let read = |json: String| serde_json::from_str(&json).map_err(damaged);
@@ -72,7 +73,7 @@ impl PostgresStore {
         let sql = "-- set the queue's epoch
             INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         let query = sqlx::query(sql).bind(QUEUE_EPOCH).bind(serde_json::Value::from(epoch).to_string());
-        query.execute(self.pool()).await.map_err(store_error)?;
+        query.execute(&mut self.writer().await?).await.map_err(store_error)?;
         Ok(())
     }
 }

@@ -4,17 +4,18 @@ use delivery::model::AuditEntry;
 use delivery::port::{AuditFilter, Scanned, StoreError};
 use message::Timestamp;
 use message::id::{AuditEntryId, ClientId, end_id};
+use sqlx::Row;
 use sqlx::postgres::{PgBindIterExt, PgRow};
-use sqlx::{PgConnection, Postgres, Row};
 use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::clock::Time;
+use crate::connection::Connection;
 use crate::error::{commit_error, store_error};
 use crate::rows;
 
 /// The transaction of an operator's change. Dropped before [`commit_with`] it leaves nothing.
-pub(crate) type Deed = sqlx::Transaction<'static, Postgres>;
+pub(crate) type Deed = Connection;
 
 /// The columns of `audit_entries` as a.
 macro_rules! entry_columns {
@@ -38,11 +39,11 @@ pub(crate) async fn commit_with(mut deed: Deed, entry: &AuditEntry) -> Result<()
 
 impl PostgresStore {
     pub(crate) async fn begin_deed(&self) -> Result<Deed, StoreError> {
-        self.pool().begin().await.map_err(store_error)
+        self.writer().await?.begin("BEGIN").await.map_err(store_error)
     }
 
     pub(crate) async fn insert_entry(&self, entry: &AuditEntry) -> Result<(), StoreError> {
-        insert(&mut *self.writer().await?, entry).await.map_err(commit_error)
+        insert(&mut self.writer().await?, entry).await.map_err(commit_error)
     }
 
     pub(crate) async fn list_entries(
@@ -81,7 +82,7 @@ impl PostgresStore {
             .bind(&filter.action)
             .bind(scan.max(1))
             .bind(limit)
-            .fetch_all(self.pool())
+            .fetch_all(self.reader())
             .await;
         let last =
             |row: &PgRow| Ok(row.try_get::<Option<Uuid>, _>("scanned_to")?.map(AuditEntryId::from_uuid));
@@ -98,8 +99,12 @@ impl PostgresStore {
             entry_columns!(),
             " FROM audit_entries AS a WHERE a.id < $1 AND a.at < $2 ORDER BY a.id LIMIT $3"
         );
-        let rows =
-            sqlx::query(sql).bind(end_id(before)).bind(Time(before)).bind(limit).fetch_all(self.pool()).await;
+        let rows = sqlx::query(sql)
+            .bind(end_id(before))
+            .bind(Time(before))
+            .bind(limit)
+            .fetch_all(self.reader())
+            .await;
         rows.and_then(|rows| rows.iter().map(entry).collect()).map_err(store_error)
     }
 
@@ -108,13 +113,13 @@ impl PostgresStore {
             DELETE FROM audit_entries WHERE id = ANY($1::uuid[])";
         let done = sqlx::query(sql)
             .bind(ids.iter().map(AuditEntryId::as_uuid).bind_iter())
-            .execute(&mut *self.writer().await?)
+            .execute(&mut self.writer().await?)
             .await;
         done.map(|done| done.rows_affected()).map_err(commit_error)
     }
 }
 
-pub(crate) async fn insert(connection: &mut PgConnection, entry: &AuditEntry) -> Result<(), sqlx::Error> {
+pub(crate) async fn insert(connection: &mut Connection, entry: &AuditEntry) -> Result<(), sqlx::Error> {
     let sql = "-- insert audit entry
         INSERT INTO audit_entries (id, at, key_id, client_id, action, target, was, becomes, note, request_id)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";

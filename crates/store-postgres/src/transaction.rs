@@ -6,29 +6,34 @@ use async_trait::async_trait;
 use delivery::model::{Made, Message};
 use delivery::plan::{Loaded, Plan, RefBinding, StateChange, Wanted, Written};
 use delivery::port::{StoreError, Transaction};
+use delivery::timing::KEY_LIFETIME;
 use message::Timestamp;
+use message::event::Event;
+use message::id::ClientId;
 use message::status::LockState;
+use sqlx::Row;
 use sqlx::postgres::{PgBindIterExt, PgRow};
-use sqlx::{PgConnection, Postgres, Row};
 
 use crate::PostgresStore;
 use crate::clock::{Ticker, Time};
-use crate::error::{commit_error, store_error};
+use crate::connection::Connection;
+use crate::error::{MissingPartition, commit_error, store_error};
 use crate::letters;
 use crate::rows::{self, Columns, client_columns, small, state_columns};
+use crate::spans::{self, EVENTS, Span};
 use crate::trail;
 
 pub(crate) struct PostgresTransaction {
     store: PostgresStore,
     /// `None` once a phase has failed: half of a plan must never be committed.
-    open: Option<sqlx::Transaction<'static, Postgres>>,
+    open: Option<Connection>,
     /// Set by the load.
     now: Timestamp,
 }
 
 impl PostgresStore {
     pub(crate) async fn begin_transaction(&self) -> Result<PostgresTransaction, StoreError> {
-        let open = self.pool().begin().await.map_err(store_error)?;
+        let open = self.writer().await?.begin("BEGIN").await.map_err(store_error)?;
         Ok(PostgresTransaction { store: self.clone(), open: Some(open), now: Timestamp::default() })
     }
 }
@@ -45,7 +50,15 @@ impl Transaction for PostgresTransaction {
 
     async fn write(&mut self, plan: &Plan) -> Result<Written, StoreError> {
         let mut open = self.open.take().ok_or_else(failed_before)?;
-        let written = write(&mut open, plan, self.now).await?;
+        self.store.make_room_for(plan).await.map_err(store_error)?;
+        let written = write(&mut open, plan, self.now).await.map_err(|error| match error {
+            // Somebody has dropped it: the next try makes it again.
+            StoreError::Unavailable(cause) if cause.is::<MissingPartition>() => {
+                self.store.shared.partitions.forget();
+                StoreError::Conflict
+            }
+            error => error,
+        })?;
         self.open = Some(open);
         Ok(written)
     }
@@ -59,11 +72,7 @@ fn failed_before() -> StoreError {
     StoreError::Refused("a phase of this transaction has failed before".into())
 }
 
-async fn load(
-    connection: &mut PgConnection,
-    ticker: &Ticker,
-    wanted: &Wanted,
-) -> Result<Loaded, sqlx::Error> {
+async fn load(connection: &mut Connection, ticker: &Ticker, wanted: &Wanted) -> Result<Loaded, sqlx::Error> {
     let mut loaded = lock_clients(connection, ticker, wanted).await?;
     // From here on each statement has a snapshot that is younger than the clients' locks.
     if !wanted.messages.is_empty() {
@@ -73,7 +82,7 @@ async fn load(
         }
     }
     if !wanted.keys.is_empty() {
-        for row in read_keys(connection, wanted).await? {
+        for row in read_keys(connection, wanted, loaded.now).await? {
             let call = rows::remembered(&row)?;
             loaded.keys.insert(call.key.clone(), call);
         }
@@ -97,27 +106,28 @@ async fn load(
 
 /// Locks and reads the clients, and reads the time.
 async fn lock_clients(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     ticker: &Ticker,
     wanted: &Wanted,
 ) -> Result<Loaded, sqlx::Error> {
     // A row that was waited for is read again as its last holder left it, but only a locked one: so the settings
     // are locked too, or a suspension that was waited for would be missed.
     // The clock is read for each row after that row is locked: the latest reading follows every lock, and with
-    // it every earlier event of these clients.
+    // it every earlier event of these clients. If the clock has gone back (another server's, after a failover), it is
+    // no earlier than the start of the log's newest span, as readers rely on.
     let sql = concat!(
         "-- lock clients
         WITH locked AS (
             SELECT ",
         client_columns!(),
-        " FROM client_heads AS h JOIN clients AS c ON c.id = h.client_id
+        ", h.span_at FROM client_heads AS h JOIN clients AS c ON c.id = h.client_id
             WHERE h.client_id = ANY($1::uuid[])
             ORDER BY h.client_id
             FOR UPDATE OF h FOR NO KEY UPDATE OF c
         )
         SELECT ",
         client_columns!("", ""),
-        ", COALESCE($2, clock_timestamp()) AS now FROM locked"
+        ", GREATEST(COALESCE($2, clock_timestamp()), span_at) AS now FROM locked"
     );
     let ids = wanted.clients.iter().map(|id| id.as_uuid()).bind_iter();
     let rows = sqlx::query(sql).bind(ids).bind(ticker.fixed()).fetch_all(&mut *connection).await?;
@@ -142,7 +152,7 @@ async fn lock_clients(
     })
 }
 
-async fn lock_messages(connection: &mut PgConnection, wanted: &Wanted) -> Result<Vec<PgRow>, sqlx::Error> {
+async fn lock_messages(connection: &mut Connection, wanted: &Wanted) -> Result<Vec<PgRow>, sqlx::Error> {
     // Only the states are locked, against claims: records never change, and credit locks only under the client's lock.
     let sql = concat!(
         "-- lock messages\nSELECT r.client_id, r.id, r.recipient, r.reference, r.part_count, r.price_micros, \
@@ -152,30 +162,44 @@ async fn lock_messages(connection: &mut PgConnection, wanted: &Wanted) -> Result
           JOIN message_states AS m ON m.client_id = k.client_id AND m.id = k.id
           JOIN messages AS r ON r.client_id = m.client_id AND r.id = m.id
           JOIN credit_locks AS l ON l.client_id = m.client_id AND l.message_id = m.id
+          WHERE m.id BETWEEN $3 AND $4 AND r.id BETWEEN $3 AND $4 AND l.message_id BETWEEN $3 AND $4
           ORDER BY m.client_id, m.id
           FOR UPDATE OF m"
     );
+    let (least, greatest) = spans::bounds(wanted.messages.iter().map(|key| key.id.as_uuid()));
     sqlx::query(sql)
         .bind(wanted.messages.iter().map(|key| key.client.as_uuid()).bind_iter())
         .bind(wanted.messages.iter().map(|key| key.id.as_uuid()).bind_iter())
+        .bind(least)
+        .bind(greatest)
         .fetch_all(connection)
         .await
 }
 
-async fn read_keys(connection: &mut PgConnection, wanted: &Wanted) -> Result<Vec<PgRow>, sqlx::Error> {
+/// Oldest first: of a key that was written again, the newest row counts.
+async fn read_keys(
+    connection: &mut Connection,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    // A key of a clock that has gone back since is not missed either.
     let sql = "-- load keys
         SELECT i.client_id, i.kind, i.key, i.fingerprint, i.message_id, i.event_seq, i.created_at
         FROM unnest($1::uuid[], $2::text[], $3::text[]) AS k (client_id, kind, key)
-        JOIN idempotency_keys AS i ON i.client_id = k.client_id AND i.kind = k.kind AND i.key = k.key";
+        JOIN idempotency_keys AS i ON i.client_id = k.client_id AND i.kind = k.kind AND i.key = k.key
+        WHERE i.created_at > $4 AND i.created_at < $5
+        ORDER BY i.created_at";
     sqlx::query(sql)
         .bind(wanted.keys.iter().map(|key| key.client.as_uuid()).bind_iter())
         .bind(wanted.keys.iter().map(|key| key.kind.as_str()).bind_iter())
         .bind(wanted.keys.iter().map(|key| key.key.as_str()).bind_iter())
+        .bind(Time(now - KEY_LIFETIME))
+        .bind(Time(now + KEY_LIFETIME))
         .fetch_all(connection)
         .await
 }
 
-async fn write(connection: &mut PgConnection, plan: &Plan, now: Timestamp) -> Result<Written, StoreError> {
+async fn write(connection: &mut Connection, plan: &Plan, now: Timestamp) -> Result<Written, StoreError> {
     append_events(connection, plan).await?;
     insert_messages(connection, &plan.messages).await?;
     write_keys(connection, plan).await?;
@@ -197,16 +221,19 @@ async fn write(connection: &mut PgConnection, plan: &Plan, now: Timestamp) -> Re
 }
 
 /// Moves the heads, and appends the events that moved them.
-async fn append_events(connection: &mut PgConnection, plan: &Plan) -> Result<(), StoreError> {
+async fn append_events(connection: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
     if plan.heads.is_empty() && plan.events.is_empty() {
         return Ok(());
     }
     let sql = "-- append events
         WITH moved AS (
             UPDATE client_heads AS h
-            SET available = k.available, held = k.held, last_seq = k.last_seq, oldest_seq = k.oldest_seq
-            FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
-                AS k (client_id, available, held, last_seq, oldest_seq)
+            SET available = k.available, held = k.held, last_seq = k.last_seq, oldest_seq = k.oldest_seq,
+                span_at = GREATEST(h.span_at, k.span_at),
+                span_seq = CASE WHEN k.span_at > h.span_at THEN k.span_seq ELSE h.span_seq END
+            FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $31::timestamptz[],
+                    $32::bigint[])
+                AS k (client_id, available, held, last_seq, oldest_seq, span_at, span_seq)
             WHERE h.client_id = k.client_id
             RETURNING h.client_id
         ),
@@ -231,7 +258,16 @@ async fn append_events(connection: &mut PgConnection, plan: &Plan) -> Result<(),
         .column(|(_, head)| head.last_seq)
         .column(|(_, head)| head.oldest_seq);
     let events = Columns::of(heads.bound(), &plan.events).event();
-    let row = events.bound().fetch_one(connection).await.map_err(store_error)?;
+    // Where each client's events of this plan begin: all are of one time.
+    let mut first: HashMap<ClientId, &Event> = HashMap::new();
+    for event in &plan.events {
+        first.entry(event.client).or_insert(event);
+    }
+    let span = |event: &&Event| Time(Span::of(EVENTS, event.at).starts_at());
+    let spans = Columns::of(events.bound(), &plan.heads)
+        .column(|(client, _)| first.get(client).map(span))
+        .column(|(client, _)| first.get(client).map(|event| event.seq));
+    let row = spans.bound().fetch_one(connection).await.map_err(store_error)?;
     expect_count(&row, "moved", plan.heads.len())
 }
 
@@ -241,7 +277,7 @@ fn expect_count(row: &PgRow, column: &str, expected: usize) -> Result<(), StoreE
     if usize::try_from(count) == Ok(expected) { Ok(()) } else { Err(StoreError::Conflict) }
 }
 
-async fn insert_messages(connection: &mut PgConnection, messages: &[Message]) -> Result<(), StoreError> {
+async fn insert_messages(connection: &mut Connection, messages: &[Message]) -> Result<(), StoreError> {
     if messages.is_empty() {
         return Ok(());
     }
@@ -292,7 +328,7 @@ async fn insert_messages(connection: &mut PgConnection, messages: &[Message]) ->
     rows.bound().execute(connection).await.map(drop).map_err(store_error)
 }
 
-async fn write_keys(connection: &mut PgConnection, plan: &Plan) -> Result<(), StoreError> {
+async fn write_keys(connection: &mut Connection, plan: &Plan) -> Result<(), StoreError> {
     if plan.keys.is_empty() {
         return Ok(());
     }
@@ -300,8 +336,8 @@ async fn write_keys(connection: &mut PgConnection, plan: &Plan) -> Result<(), St
         INSERT INTO idempotency_keys (client_id, kind, key, fingerprint, message_id, event_seq, created_at)
         SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::bytea[]), unnest($5::uuid[]),
             unnest($6::bigint[]), unnest($7::timestamptz[])
-        ON CONFLICT (client_id, kind, key) DO UPDATE SET fingerprint = excluded.fingerprint,
-            message_id = excluded.message_id, event_seq = excluded.event_seq, created_at = excluded.created_at";
+        ON CONFLICT (client_id, kind, key, created_at) DO UPDATE SET fingerprint = excluded.fingerprint,
+            message_id = excluded.message_id, event_seq = excluded.event_seq";
     let rows = Columns::of(sqlx::query(sql), &plan.keys)
         .column(|call| call.key.client.as_uuid())
         .column(|call| call.key.kind.as_str())
@@ -319,7 +355,7 @@ async fn write_keys(connection: &mut PgConnection, plan: &Plan) -> Result<(), St
     rows.bound().execute(connection).await.map(drop).map_err(store_error)
 }
 
-async fn change_states(connection: &mut PgConnection, changes: &[StateChange]) -> Result<(), StoreError> {
+async fn change_states(connection: &mut Connection, changes: &[StateChange]) -> Result<(), StoreError> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -344,12 +380,14 @@ async fn change_states(connection: &mut PgConnection, changes: &[StateChange]) -
                 has_open_earlier = k.has_open_earlier, last_event_seq = k.last_event_seq
             FROM batch AS k
             WHERE m.client_id = k.client_id AND m.id = k.id AND m.fence = k.fence_before
+              AND m.id BETWEEN $22 AND $23
             RETURNING m.id
         ),
         resolved AS (
             UPDATE credit_locks AS l SET state = k.lock_state
             FROM batch AS k
             WHERE l.client_id = k.client_id AND l.message_id = k.id AND l.state = $21 AND k.lock_state IS NOT NULL
+              AND l.message_id BETWEEN $22 AND $23
             RETURNING l.message_id
         ),
         stopped AS (
@@ -369,14 +407,15 @@ async fn change_states(connection: &mut PgConnection, changes: &[StateChange]) -
         .column(|change| change.fence_before)
         .column(|change| change.timer_before.map(Time))
         .column(|change| change.resolves_lock.then(|| change.state.lock.as_str()));
-    let query = rows.bound().bind(LockState::Held.as_str());
+    let (least, greatest) = spans::bounds(changes.iter().map(|change| change.key.id.as_uuid()));
+    let query = rows.bound().bind(LockState::Held.as_str()).bind(least).bind(greatest);
     let row = query.fetch_one(connection).await.map_err(store_error)?;
     expect_count(&row, "changed", changes.len())?;
     expect_count(&row, "resolved", changes.iter().filter(|change| change.resolves_lock).count())
 }
 
 async fn bind_refs(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     refs: &[RefBinding],
     now: Timestamp,
 ) -> Result<Written, StoreError> {

@@ -3,9 +3,11 @@
 use async_trait::async_trait;
 use delivery::model::{Client, Head, IdempotencyKey, Message, RememberedCall};
 use delivery::port::{EventPage, MessageFilter, Scanned, StoreError, Total, TransactionFilter, ViewStore};
+use delivery::timing::KEY_LIFETIME;
 use message::PhoneNumber;
 use message::event::Event;
 use message::id::{ClientId, MessageId, end_id, first_id};
+use message::time::micros;
 use sqlx::Row;
 use sqlx::postgres::{PgBindIterExt, PgRow};
 use uuid::Uuid;
@@ -14,11 +16,30 @@ use crate::PostgresStore;
 use crate::clock::Time;
 use crate::error::store_error;
 use crate::rows::{self, client_columns, event_columns, record_columns, state_columns};
+use crate::spans;
 
 /// Where a page of messages is looked for: those of client $1, below id $2 and not below $3.
 macro_rules! message_window {
     () => {
         " FROM messages AS r WHERE r.client_id = $1 AND r.id < $2 AND r.id >= $3 ORDER BY r.id DESC "
+    };
+}
+
+/// The time from which client $1's events are that follow $2, or begin with it, if they are of the newest span; else of no use.
+macro_rules! log_from {
+    ($follows:literal) => {
+        concat!(
+            "(SELECT CASE WHEN $2 ",
+            $follows,
+            " h.span_seq THEN h.span_at ELSE '-infinity' END FROM client_heads AS h WHERE h.client_id = $1)"
+        )
+    };
+}
+
+/// The oldest `seq` that client $1's log is kept from. What is older waits for its partition to go.
+macro_rules! log_oldest {
+    () => {
+        "(SELECT h.oldest_seq FROM client_heads AS h WHERE h.client_id = $1)"
     };
 }
 
@@ -30,7 +51,7 @@ impl ViewStore for PostgresStore {
             client_columns!(),
             " FROM clients AS c JOIN client_heads AS h ON h.client_id = c.id WHERE c.id = $1"
         );
-        let row = sqlx::query(sql).bind(id.as_uuid()).fetch_optional(self.pool()).await;
+        let row = sqlx::query(sql).bind(id.as_uuid()).fetch_optional(self.reader()).await;
         let read = |row: PgRow| Ok((rows::client(&row)?, rows::head(&row)?));
         row.and_then(|row| row.map(read).transpose()).map_err(store_error)
     }
@@ -47,7 +68,7 @@ impl ViewStore for PostgresStore {
               WHERE r.client_id = $1 AND r.id = $2"
         );
         let row =
-            sqlx::query(sql).bind(client.as_uuid()).bind(id.as_uuid()).fetch_optional(self.pool()).await;
+            sqlx::query(sql).bind(client.as_uuid()).bind(id.as_uuid()).fetch_optional(self.reader()).await;
         row.and_then(|row| row.as_ref().map(rows::message).transpose()).map_err(store_error)
     }
 
@@ -63,20 +84,29 @@ impl ViewStore for PostgresStore {
     }
 
     async fn history(&self, client: ClientId, id: MessageId) -> Result<Vec<Event>, StoreError> {
+        // No event of a message is older than the message.
         let sql = concat!(
             "-- history
             WITH RECURSIVE chain (client_id, seq) AS (
                 SELECT client_id, last_event_seq FROM message_states WHERE client_id = $1 AND id = $2
                 UNION ALL
                 SELECT e.client_id, e.previous_seq
-                FROM chain AS c JOIN events AS e ON e.client_id = c.client_id AND e.seq = c.seq
+                FROM chain AS c JOIN events AS e ON e.client_id = c.client_id AND e.seq = c.seq AND e.at >= $3
                 WHERE e.previous_seq > 0
             )
             SELECT ",
             event_columns!(),
-            " FROM chain AS c JOIN events AS e ON e.client_id = c.client_id AND e.seq = c.seq ORDER BY e.seq"
+            " FROM chain AS c JOIN events AS e ON e.client_id = c.client_id AND e.seq = c.seq AND e.at >= $3
+              WHERE e.seq >= ",
+            log_oldest!(),
+            " ORDER BY e.seq"
         );
-        let rows = sqlx::query(sql).bind(client.as_uuid()).bind(id.as_uuid()).fetch_all(self.pool()).await;
+        let rows = sqlx::query(sql)
+            .bind(client.as_uuid())
+            .bind(id.as_uuid())
+            .bind(Time(spans::time_of(id.as_uuid())))
+            .fetch_all(self.reader())
+            .await;
         rows.and_then(|rows| rows.iter().map(rows::event).collect()).map_err(store_error)
     }
 
@@ -104,7 +134,11 @@ impl ViewStore for PostgresStore {
             "-- list transactions\nSELECT ",
             event_columns!(),
             " FROM events AS e WHERE e.client_id = $1 AND e.seq >= $2 AND e.seq < $3 AND e.transaction_kind IS NOT NULL
-              AND (cardinality($4::text[]) = 0 OR e.transaction_kind = ANY($4))
+              AND e.seq >= ",
+            log_oldest!(),
+            " AND e.at >= ",
+            log_from!(">="),
+            " AND (cardinality($4::text[]) = 0 OR e.transaction_kind = ANY($4))
               ORDER BY e.seq DESC LIMIT $5"
         );
         let rows = sqlx::query(sql)
@@ -113,20 +147,26 @@ impl ViewStore for PostgresStore {
             .bind(before)
             .bind(filter.kinds.iter().map(|kind| kind.as_str()).bind_iter())
             .bind(limit)
-            .fetch_all(self.pool())
+            .fetch_all(self.reader())
             .await;
         rows.and_then(|rows| rows.iter().map(rows::event).collect()).map_err(store_error)
     }
 
     async fn totals(&self, client: ClientId, from: i64, before: i64) -> Result<Vec<Total>, StoreError> {
         // Sums of BIGINT are NUMERIC.
-        let sql = "-- totals
+        let sql = concat!(
+            "-- totals
             SELECT transaction_kind, COUNT(*) AS count, SUM(available_delta)::bigint AS available,
                 SUM(held_delta)::bigint AS held
             FROM events WHERE client_id = $1 AND seq >= $2 AND seq < $3 AND transaction_kind IS NOT NULL
-            GROUP BY transaction_kind LIMIT 100";
+              AND seq >= ",
+            log_oldest!(),
+            " AND at >= ",
+            log_from!(">="),
+            " GROUP BY transaction_kind LIMIT 100"
+        );
         let rows =
-            sqlx::query(sql).bind(client.as_uuid()).bind(from).bind(before).fetch_all(self.pool()).await;
+            sqlx::query(sql).bind(client.as_uuid()).bind(from).bind(before).fetch_all(self.reader()).await;
         let mut totals: Vec<Total> =
             rows.and_then(|rows| rows.iter().map(total).collect()).map_err(store_error)?;
         totals.sort_by_key(|total| total.kind);
@@ -137,7 +177,7 @@ impl ViewStore for PostgresStore {
         let sql = "-- last seqs
             SELECT h.client_id, h.last_seq FROM client_heads AS h WHERE h.client_id = ANY($1::uuid[])";
         let ids = clients.iter().map(|id| id.as_uuid()).bind_iter();
-        let rows = sqlx::query(sql).bind(ids).fetch_all(self.pool()).await;
+        let rows = sqlx::query(sql).bind(ids).fetch_all(self.reader()).await;
         let read = |row: &PgRow| Ok((rows::client_id(row, "client_id")?, row.try_get("last_seq")?));
         rows.and_then(|rows| rows.iter().map(read).collect()).map_err(store_error)
     }
@@ -145,19 +185,25 @@ impl ViewStore for PostgresStore {
     async fn remembered(&self, key: &IdempotencyKey) -> Result<Option<RememberedCall>, StoreError> {
         let sql = "-- read key
             SELECT client_id, kind, key, fingerprint, message_id, event_seq, created_at
-            FROM idempotency_keys WHERE client_id = $1 AND kind = $2 AND key = $3";
+            FROM idempotency_keys
+            WHERE client_id = $1 AND kind = $2 AND key = $3
+              AND created_at > COALESCE($4, now()) - $5 * interval '1 microsecond'
+              AND created_at < COALESCE($4, now()) + $5 * interval '1 microsecond'
+            ORDER BY created_at DESC LIMIT 1";
         let row = sqlx::query(sql)
             .bind(key.client.as_uuid())
             .bind(key.kind.as_str())
             .bind(&key.key)
-            .fetch_optional(self.pool())
+            .bind(self.shared.ticker.fixed())
+            .bind(micros(KEY_LIFETIME))
+            .fetch_optional(self.reader())
             .await;
         row.and_then(|row| row.as_ref().map(rows::remembered).transpose()).map_err(store_error)
     }
 
     async fn log_epoch(&self) -> Result<u64, StoreError> {
         let epoch: i64 = sqlx::query_scalar("-- log epoch\nSELECT log_epoch FROM installation WHERE one = 1")
-            .fetch_one(self.pool())
+            .fetch_one(self.reader())
             .await
             .map_err(store_error)?;
         Ok(epoch.unsigned_abs())
@@ -200,7 +246,9 @@ impl PostgresStore {
             "   OFFSET $10 - 1 LIMIT p.is_short) AS s ON true
               LEFT JOIN (page AS r
                   JOIN message_states AS m ON m.client_id = r.client_id AND m.id = r.id
-                  JOIN credit_locks AS l ON l.client_id = r.client_id AND l.message_id = r.id) ON true
+                    AND m.id < $2 AND m.id >= $3
+                  JOIN credit_locks AS l ON l.client_id = r.client_id AND l.message_id = r.id
+                    AND l.message_id < $2 AND l.message_id >= $3) ON true
               ORDER BY r.id DESC"
         );
         let before = before.map_or(Uuid::max(), |id| *id.as_uuid());
@@ -216,7 +264,7 @@ impl PostgresStore {
             .bind(filter.statuses.iter().map(|status| status.as_str()).bind_iter())
             .bind(scan.max(1))
             .bind(limit)
-            .fetch_all(self.pool())
+            .fetch_all(self.reader())
             .await?;
         rows::scanned(&rows, |row| rows::opt_message_id(row, "scanned_to"), rows::message)
     }
@@ -230,12 +278,17 @@ impl PostgresStore {
               LEFT JOIN LATERAL (
                   SELECT ",
             event_columns!(),
-            "     FROM events AS e WHERE e.client_id = h.client_id AND e.seq > $2 ORDER BY e.seq LIMIT $3
+            "     FROM events AS e
+                  WHERE e.client_id = $1 AND e.seq > $2 AND e.seq >= ",
+            log_oldest!(),
+            "       AND e.at >= ",
+            log_from!(">= -1 +"),
+            "     ORDER BY e.seq LIMIT $3
               ) AS e ON true
               WHERE h.client_id = $1 ORDER BY e.seq"
         );
         let rows =
-            sqlx::query(sql).bind(client.as_uuid()).bind(after).bind(limit).fetch_all(self.pool()).await?;
+            sqlx::query(sql).bind(client.as_uuid()).bind(after).bind(limit).fetch_all(self.reader()).await?;
         let Some(first) = rows.first() else {
             return Ok(EventPage { events: Vec::new(), last_seq: 0, oldest_seq: 1 });
         };

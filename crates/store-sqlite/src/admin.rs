@@ -303,6 +303,15 @@ impl AdminStore for SqliteStore {
         Ok(())
     }
 
+    async fn renew_log_epoch(&self) -> Result<u64, StoreError> {
+        let mut write = self.begin_write().await?;
+        let sql = "-- rename the log
+            UPDATE installation SET log_epoch = (random() & 0x7FFFFFFFFFFFFFFE) + 1 WHERE one = 1 RETURNING log_epoch";
+        let epoch: i64 = sqlx::query_scalar(sql).fetch_one(write.connection()).await.map_err(store_error)?;
+        write.commit().await?;
+        Ok(epoch.unsigned_abs())
+    }
+
     async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
         let sql = "-- has migrations table
             SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations')";

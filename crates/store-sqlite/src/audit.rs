@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use delivery::model::{AuditEntry, Message};
 use delivery::port::{AuditStore, Books, Checkpoint, PurgeLimits, Purged, StoreError};
+use delivery::timing::KEY_LIFETIME;
 use message::Timestamp;
 use message::id::{AuditEntryId, ClientId, MessageId, end_id};
 use serde_json::json;
@@ -110,7 +111,9 @@ impl AuditStore for SqliteStore {
 
     async fn purge(&self, limits: &PurgeLimits, limit: i64) -> Result<Purged, StoreError> {
         let mut write = self.begin_write().await?;
-        let purged = purge(write.connection(), limits, limit).await.map_err(store_error)?;
+        let now = self.shared.ticker.now(write.connection()).await.map_err(store_error)?;
+        let keys_before = now - KEY_LIFETIME;
+        let purged = purge(write.connection(), keys_before, limits, limit).await.map_err(store_error)?;
         write.commit().await?;
         Ok(purged)
     }
@@ -226,14 +229,14 @@ async fn remove(
 
 async fn purge(
     connection: &mut SqliteConnection,
+    keys_before: Timestamp,
     limits: &PurgeLimits,
     limit: i64,
 ) -> Result<Purged, sqlx::Error> {
     let sql = "-- purge keys
         DELETE FROM idempotency_keys WHERE (client_id, kind, key) IN
             (SELECT client_id, kind, key FROM idempotency_keys WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)";
-    let keys =
-        sqlx::query(sql).bind(limits.keys_before.as_micros()).bind(limit).execute(&mut *connection).await?;
+    sqlx::query(sql).bind(keys_before.as_micros()).bind(limit).execute(&mut *connection).await?;
     let sql = "-- purge reports
         DELETE FROM provider_reports WHERE id IN
             (SELECT id FROM provider_reports WHERE stored_at < ?1 ORDER BY stored_at LIMIT ?2)
@@ -249,7 +252,6 @@ async fn purge(
     let refs =
         sqlx::query(sql).bind(limits.refs_before.as_micros()).bind(limit).execute(&mut *connection).await?;
     Ok(Purged {
-        keys: keys.rows_affected(),
         reports: reports.len() as u64,
         unmatched_reports: reports.iter().filter(|is_done| !**is_done).count() as u64,
         refs: refs.rows_affected(),

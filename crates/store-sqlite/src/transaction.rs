@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use delivery::model::{Message, MessageKey};
 use delivery::plan::{Loaded, Plan, Wanted, Written};
 use delivery::port::{StoreError, Transaction};
+use delivery::timing::KEY_LIFETIME;
 use message::Timestamp;
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
@@ -94,10 +95,13 @@ async fn load(
             WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
             SELECT i.client_id, i.kind, i.key, i.fingerprint, i.message_id, i.event_seq, i.created_at
             FROM k JOIN idempotency_keys AS i
-              ON i.client_id = unhex(k.value ->> 0) AND i.kind = k.value ->> 1 AND i.key = k.value ->> 2";
+              ON i.client_id = unhex(k.value ->> 0) AND i.kind = k.value ->> 1 AND i.key = k.value ->> 2
+            WHERE i.created_at > ?2";
         let keys =
             wanted.keys.iter().map(|key| json!([hex(key.client.as_uuid()), key.kind.as_str(), key.key]));
-        for row in fetch(connection, sql, batch(keys)).await? {
+        let living_since = (loaded.now - KEY_LIFETIME).as_micros();
+        let query = sqlx::query(sql).bind(batch(keys)).bind(living_since);
+        for row in query.fetch_all(&mut *connection).await? {
             let call = rows::remembered(&row)?;
             loaded.keys.insert(call.key.clone(), call);
         }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use delivery::model::{Client, Head, IdempotencyKey, Message, RememberedCall};
 use delivery::port::{EventPage, MessageFilter, Scanned, StoreError, Total, TransactionFilter, ViewStore};
+use delivery::timing::KEY_LIFETIME;
 use message::PhoneNumber;
 use message::event::Event;
 use message::id::{ClientId, MessageId, end_id, first_id};
@@ -141,11 +142,13 @@ impl ViewStore for SqliteStore {
     async fn remembered(&self, key: &IdempotencyKey) -> Result<Option<RememberedCall>, StoreError> {
         let sql = "-- read key
             SELECT client_id, kind, key, fingerprint, message_id, event_seq, created_at
-            FROM idempotency_keys WHERE client_id = ?1 AND kind = ?2 AND key = ?3";
+            FROM idempotency_keys WHERE client_id = ?1 AND kind = ?2 AND key = ?3 AND created_at > ?4";
+        let living_since = self.read_now().await? - KEY_LIFETIME;
         let row = sqlx::query(sql)
             .bind(key.client.as_uuid())
             .bind(key.kind.as_str())
             .bind(&key.key)
+            .bind(living_since.as_micros())
             .fetch_optional(self.readers())
             .await;
         row.and_then(|row| row.as_ref().map(rows::remembered).transpose()).map_err(store_error)

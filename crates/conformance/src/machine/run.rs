@@ -107,7 +107,7 @@ impl Session {
             }
             Step::Purge { age, limit } => {
                 let before = bench.clock.now() - *age;
-                let limits = PurgeLimits { keys_before: before, reports_before: before, refs_before: before };
+                let limits = PurgeLimits { reports_before: before, refs_before: before };
                 answer(bench, plain(bench.store.purge(&limits, *limit).await))
             }
         }

@@ -247,6 +247,14 @@ impl AdminStore for ModelStore {
         .await
     }
 
+    async fn renew_log_epoch(&self) -> Result<u64, StoreError> {
+        self.transact(|state, _| {
+            state.renewed_epochs += 1;
+            Ok(1 + state.renewed_epochs)
+        })
+        .await
+    }
+
     async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
         Ok(if self.state().is_migrated { Vec::new() } else { vec!["0001 core".to_owned()] })
     }

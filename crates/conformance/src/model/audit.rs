@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use delivery::model::{AuditEntry, Message, MessageKey};
 use delivery::port::{AuditStore, Books, Checkpoint, PurgeLimits, Purged, StoreError};
+use delivery::timing::KEY_LIFETIME;
 use message::Timestamp;
 use message::event::{Event, TransactionType};
 use message::id::{AuditEntryId, ClientId, MessageId};
@@ -83,12 +84,8 @@ impl AuditStore for ModelStore {
     }
 
     async fn purge(&self, limits: &PurgeLimits, limit: i64) -> Result<Purged, StoreError> {
-        self.transact(|state, _| {
-            let keys = state.keys.iter().map(|(key, call)| (call.created_at, key.clone()));
-            let keys = oldest(keys, limits.keys_before, limit);
-            for key in &keys {
-                state.keys.remove(key);
-            }
+        self.transact(|state, now| {
+            state.keys.retain(|_, call| now.since(call.created_at) < KEY_LIFETIME);
             let reports = state.reports.iter().map(|(id, row)| (row.stored_at, *id));
             let reports = oldest(reports, limits.reports_before, limit);
             let removed: Vec<_> = reports.iter().filter_map(|id| state.reports.remove(id)).collect();
@@ -98,7 +95,6 @@ impl AuditStore for ModelStore {
                 state.refs.remove(name);
             }
             Ok(Purged {
-                keys: keys.len() as u64,
                 reports: reports.len() as u64,
                 unmatched_reports: removed.iter().filter(|row| !row.is_done).count() as u64,
                 refs: refs.len() as u64,

@@ -7,6 +7,7 @@ use delivery::model::{
     MessageState, OpenMessage, ProviderKey, RememberedCall, Retention,
 };
 use delivery::port::Checkpoint;
+use delivery::timing::KEY_LIFETIME;
 use message::Timestamp;
 use message::event::Event;
 use message::fingerprint::Fingerprint;
@@ -20,6 +21,7 @@ pub struct State {
     /// The newest time that was told.
     pub now: Timestamp,
     pub is_migrated: bool,
+    pub renewed_epochs: u64,
     pub secrets: BTreeMap<String, [u8; 32]>,
     pub clients: BTreeMap<ClientId, Client>,
     /// The clients that were made under a key, and the fingerprints of those calls.
@@ -99,6 +101,11 @@ impl State {
             expire_at: record.expire_at,
             state,
         })
+    }
+
+    /// `None` once it has lived its time.
+    pub fn living_key(&self, key: &IdempotencyKey, now: Timestamp) -> Option<&RememberedCall> {
+        self.keys.get(key).filter(|call| now.since(call.created_at) < KEY_LIFETIME)
     }
 
     pub fn client(&self, id: ClientId) -> Option<(Client, Head)> {

@@ -99,11 +99,12 @@ impl ViewStore for ModelStore {
     }
 
     async fn remembered(&self, key: &IdempotencyKey) -> Result<Option<RememberedCall>, StoreError> {
-        Ok(self.state().keys.get(key).cloned())
+        let now = self.tick();
+        Ok(self.state().living_key(key, now).cloned())
     }
 
     async fn log_epoch(&self) -> Result<u64, StoreError> {
-        Ok(1)
+        Ok(1 + self.state().renewed_epochs)
     }
 }
 

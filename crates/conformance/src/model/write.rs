@@ -51,7 +51,8 @@ impl State {
     fn load(&self, wanted: &Wanted, now: Timestamp) -> Loaded {
         let clients = wanted.clients.iter().filter_map(|id| Some((*id, self.client(*id)?)));
         let messages = wanted.messages.iter().filter_map(|key| Some((*key, self.open_message(*key)?)));
-        let keys = wanted.keys.iter().filter_map(|key| Some((key.clone(), self.keys.get(key)?.clone())));
+        let keys =
+            wanted.keys.iter().filter_map(|key| Some((key.clone(), self.living_key(key, now)?.clone())));
         let is_pending = |id: &i64| self.reports.get(id).is_some_and(|row| !row.is_done);
         Loaded {
             now,

@@ -92,6 +92,20 @@ pub async fn the_log_has_one_epoch(bench: Bench) {
     assert_eq!(bench.store.log_epoch().await.unwrap(), epoch);
 }
 
+pub async fn a_renewed_epoch_is_another_on_every_node(bench: Bench) {
+    let mut epochs = vec![bench.store.log_epoch().await.unwrap()];
+    for store in [&bench.store, &bench.other] {
+        let epoch = store.renew_log_epoch().await.unwrap();
+        assert!(epoch != 0 && !epochs.contains(&epoch), "{epoch} after {epochs:?}");
+        assert_eq!(bench.store.log_epoch().await.unwrap(), epoch);
+        assert_eq!(bench.other.log_epoch().await.unwrap(), epoch);
+        epochs.push(epoch);
+    }
+    // A migration is no new history.
+    bench.store.migrate().await.unwrap();
+    assert_eq!(Some(&bench.store.log_epoch().await.unwrap()), epochs.last());
+}
+
 pub async fn time_never_goes_back(bench: Bench) {
     let store = bench.store.as_ref();
     bench.clock.advance(Duration::from_secs(60));

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use delivery::model::{Head, IdempotencyKey, KeyKind, MessageKey, MessageState};
-use delivery::plan::{Plan, StateChange};
+use delivery::plan::{Plan, StateChange, Wanted};
 use delivery::port::{Books, Checkpoint, PurgeLimits, Purged};
 use delivery::reconcile::examine;
+use delivery::timing::KEY_LIFETIME;
 use ledger::Balance;
 use message::Timestamp;
 use message::event::{Transaction, TransactionType};
@@ -15,7 +16,7 @@ use message::status::{LockState, Status};
 
 use crate::bench::Bench;
 use crate::given::{self, PRICE, VALIDITY};
-use crate::verbs::{ALL, LEASE, rejected, unknown, write};
+use crate::verbs::{ALL, LEASE, load, rejected, unknown, write};
 
 pub async fn the_books_are_clean_after_real_use(bench: Bench) {
     let client = bench.client_with(20 * PRICE, |_| {}).await;
@@ -247,26 +248,18 @@ pub async fn old_rows_are_purged_and_young_ones_stay(bench: Bench) {
     let limit = bench.clock.now();
     make("young").await;
     let none = PurgeLimits {
-        keys_before: limit - Duration::from_secs(3_600),
         reports_before: limit - Duration::from_secs(3_600),
         refs_before: limit - Duration::from_secs(3_600),
     };
     assert_eq!(bench.store.purge(&none, ALL).await.unwrap(), Purged::default(), "older means older");
-    let all = PurgeLimits { keys_before: limit, reports_before: limit, refs_before: limit };
+    let all = PurgeLimits { reports_before: limit, refs_before: limit };
     assert_eq!(bench.store.purge(&all, 0).await.unwrap(), Purged::default());
-    // The first top-up has a key too.
     let one = bench.store.purge(&all, 1).await.unwrap();
-    assert_eq!((one.keys, one.reports, one.refs), (1, 1, 1));
+    assert_eq!((one.reports, one.refs), (1, 1));
     let rest = bench.store.purge(&all, ALL).await.unwrap();
-    assert_eq!((rest.keys, rest.reports, rest.refs), (1, 1, 1));
+    assert_eq!((rest.reports, rest.refs), (1, 1));
     assert_eq!(one.unmatched_reports + rest.unmatched_reports, 1);
     assert_eq!(bench.store.purge(&all, ALL).await.unwrap(), Purged::default());
-    let remembered = async |key: &str| {
-        let key = IdempotencyKey { client, kind: KeyKind::Send, key: key.into() };
-        bench.store.remembered(&key).await.unwrap().is_some()
-    };
-    assert!(!remembered("key-old").await);
-    assert!(remembered("key-young").await);
     // Young references and reports still find each other.
     bench.store_reports(&[given::report("bound-young", ReportState::EnRoute)]).await;
     assert_eq!(bench.pending().await.len(), 1);
@@ -278,13 +271,45 @@ pub async fn old_rows_are_purged_and_young_ones_stay(bench: Bench) {
     bench.assert_sound(client).await;
 }
 
+pub async fn a_key_is_remembered_for_its_lifetime_and_no_longer(bench: Bench) {
+    let client = bench.client().await;
+    let key = IdempotencyKey { client, kind: KeyKind::Send, key: "key".into() };
+    let begin = bench.clock.now();
+    bench.accept(&[given::submission(given::keyed(client, "key", "hello"), bench.entropy())]).await;
+    let limits = PurgeLimits { reports_before: begin, refs_before: begin };
+    let moment = Duration::from_micros(1);
+    for (after, is_remembered) in [
+        (Duration::ZERO, true),
+        (KEY_LIFETIME - moment, true),
+        (KEY_LIFETIME, false),
+        (KEY_LIFETIME * 3, false),
+    ] {
+        bench.clock.set(begin + after);
+        // Whether it is purged before it is looked for or after.
+        for _ in 0..2 {
+            assert_eq!(bench.store.remembered(&key).await.unwrap().is_some(), is_remembered, "{after:?}");
+            let wanted = Wanted { clients: [client].into(), keys: [key.clone()].into(), ..Wanted::default() };
+            let (tx, loaded) = load(bench.store.as_ref(), &wanted).await;
+            assert_eq!(loaded.keys.contains_key(&key), is_remembered, "{after:?}");
+            drop(tx);
+            bench.store.purge(&limits, ALL).await.unwrap();
+        }
+    }
+    // It is as good as new.
+    let again =
+        bench.accept(&[given::submission(given::keyed(client, "key", "other"), bench.entropy())]).await;
+    assert_eq!(again.len(), 1);
+    bench.sweep().await;
+    bench.assert_sound(client).await;
+}
+
 pub async fn a_reference_that_is_bound_again_is_young_again(bench: Bench) {
     let client = bench.client().await;
     bench.sent(client, "reused").await;
     bench.clock.advance(Duration::from_secs(3_600));
     let limit = bench.clock.now();
     let key = bench.sent(client, "reused").await;
-    let limits = PurgeLimits { keys_before: limit, reports_before: limit, refs_before: limit };
+    let limits = PurgeLimits { reports_before: limit, refs_before: limit };
     assert_eq!(bench.store.purge(&limits, ALL).await.unwrap().refs, 0);
     bench.store_reports(&[given::report("reused", ReportState::Delivered)]).await;
     assert_eq!(bench.pending().await[0].target.key, key);

@@ -147,6 +147,10 @@ pub trait AdminStore: Send + Sync + 'static {
     /// Brings the schema up to date. Idempotent, and safe from several nodes at once.
     async fn migrate(&self) -> Result<(), StoreError>;
 
+    /// Gives the log a new epoch, random and never 0: the tokens of the one before are refused from then on. For a
+    /// database that was restored, or promoted with a loss. Answers it.
+    async fn renew_log_epoch(&self) -> Result<u64, StoreError>;
+
     /// Names of the migrations that this program knows and the database lacks, in order.
     async fn pending_migrations(&self) -> Result<Vec<String>, StoreError>;
 

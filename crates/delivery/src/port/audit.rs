@@ -17,7 +17,8 @@ pub trait AuditStore: Send + Sync + 'static {
     /// Moves the client's checkpoint forward; one that is not ahead of the stored one changes nothing.
     async fn write_checkpoint(&self, client: ClientId, checkpoint: Checkpoint) -> Result<(), StoreError>;
 
-    /// Removes the client's events through `seq`, but never past its checkpoint, and moves `oldest_seq`.
+    /// Removes the client's events through `seq`, but never past its checkpoint, and moves `oldest_seq`. Nobody reads them
+    /// from then on; a store may free their room later.
     /// Answers the new `oldest_seq`.
     async fn trim_events(&self, client: ClientId, through: i64) -> Result<i64, StoreError>;
 
@@ -40,7 +41,8 @@ pub trait AuditStore: Send + Sync + 'static {
 
     async fn remove_audit_entries(&self, ids: &[AuditEntryId]) -> Result<u64, StoreError>;
 
-    /// Removes up to `limit` rows of each kind that are older than the limits.
+    /// Housekeeping: removes up to `limit` rows of each kind that are older than the limits, and keys past their
+    /// lifetime; makes room for what is to come, in a store that must.
     async fn purge(&self, limits: &PurgeLimits, limit: i64) -> Result<Purged, StoreError>;
 }
 
@@ -84,7 +86,6 @@ pub struct Books {
 /// Rows older than these are removed.
 #[derive(Clone, Copy, Debug)]
 pub struct PurgeLimits {
-    pub keys_before: Timestamp,
     /// Inbox rows, applied or never matched.
     pub reports_before: Timestamp,
     pub refs_before: Timestamp,
@@ -93,7 +94,6 @@ pub struct PurgeLimits {
 /// How many rows were removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
-    pub keys: u64,
     pub reports: u64,
     /// Of `reports`: those that never matched a message.
     pub unmatched_reports: u64,

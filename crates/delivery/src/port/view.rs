@@ -51,9 +51,11 @@ pub trait ViewStore: Send + Sync + 'static {
     /// The newest `seq` of each of these clients.
     async fn last_seqs(&self, clients: &[ClientId]) -> Result<Vec<(ClientId, i64)>, StoreError>;
 
+    /// `None` also for a key that is older than [`KEY_LIFETIME`](crate::timing::KEY_LIFETIME), by the store's clock.
     async fn remembered(&self, key: &IdempotencyKey) -> Result<Option<RememberedCall>, StoreError>;
 
-    /// Identifies this history of the log: a new random value when a database is made or restored.
+    /// Identifies this history of the log: a new random value when a database is made, and
+    /// [when an operator says so](super::AdminStore::renew_log_epoch).
     async fn log_epoch(&self) -> Result<u64, StoreError>;
 }
 

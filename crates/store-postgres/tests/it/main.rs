@@ -3,6 +3,10 @@
 
 mod bounds;
 mod database;
+mod network;
+mod partitions;
+mod plans;
+mod proxy;
 
 use std::sync::Arc;
 
@@ -16,15 +20,20 @@ struct PostgresFixture;
 impl StoreFixture for PostgresFixture {
     async fn empty() -> Bench {
         let database = Database::create().await;
-        let clock = TestClock::default();
-        let node = async || {
-            let clock = Clock::Fixed(clock.micros());
-            let options = PoolOptions { max_connections: 8, ..PoolOptions::default() };
-            PostgresStore::connect(&database.url, options, clock).await.expect("the database is there")
-        };
-        let (store, other) = (Arc::new(node().await), Arc::new(node().await));
-        Bench::new(store, other, clock.clone(), database)
+        bench(&database.url.clone(), database).await
     }
+}
+
+/// Two nodes on the database of the URL.
+async fn bench(url: &str, guard: Database) -> Bench {
+    let clock = TestClock::default();
+    let node = async || {
+        let clock = Clock::Fixed(clock.micros());
+        let options = PoolOptions { max_connections: 8, min_connections: 1, ..PoolOptions::default() };
+        PostgresStore::connect(url, options, clock).await.expect("the database is there")
+    };
+    let (store, other) = (Arc::new(node().await), Arc::new(node().await));
+    Bench::new(store, other, clock.clone(), guard)
 }
 
 conformance::store_suite!(PostgresFixture);
