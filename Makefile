@@ -14,7 +14,7 @@ help: ## List the targets.
 dev: ## Run Herald in one process, with nothing to install; state is kept in .herald/.
 	$(CARGO) run --release -- dev $(ARGS)
 
-test: ## Run all tests; finds, starts or installs the PostgreSQL they need.
+test: ## Run all tests; finds, starts or installs the PostgreSQL and the NATS they need.
 	@grpcurl="$$(tests/tools/ensure.sh grpcurl)"; oracle="$$(tests/tools/ensure.sh sms-oracle)"; \
 	HERALD_TEST_GRPCURL="$$grpcurl" HERALD_TEST_SMS_ORACLE="$$oracle" tests/services/with-services.sh $(CARGO) test $(if $(findstring -p ,$(ARGS)),,--workspace) $(ARGS)
 

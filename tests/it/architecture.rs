@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("provider", &["message"]),
     ("delivery", &["ledger", "message", "provider", "routing"]),
     ("memory", &["delivery", "message"]),
+    ("queue-nats", &["delivery", "message"]),
     ("store-sqlite", &["delivery", "ledger", "message", "provider"]),
     ("store-postgres", &["delivery", "ledger", "message", "provider"]),
     ("provider-simulator", &["message", "provider"]),

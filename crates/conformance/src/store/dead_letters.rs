@@ -35,7 +35,7 @@ pub async fn a_message_that_is_given_up_is_listed_with_its_failure(bench: Bench)
         replayed_as: None,
     };
     assert_eq!(expected.failure.reason, FailureReason::RetriesExhausted);
-    assert_eq!(bench.queue.drain_letters(), [expected.clone()], "and told of");
+    assert_eq!(bench.queue.drain_letters(), std::slice::from_ref(&expected), "and told of");
     assert_eq!(listed.items, [(expected, message)], "what a provider refuses for good is none");
     assert_eq!(listed.scanned_to, None);
 }
