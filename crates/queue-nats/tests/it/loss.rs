@@ -166,13 +166,14 @@ async fn a_server_that_is_gone_or_hangs_does_not_hold_up_an_offer() {
     let queue = Installation::on(&server.urls).node().await;
     for signal in ["-STOP", "-KILL"] {
         server.signal("one", signal);
-        let started = Instant::now();
+        let mut waits = Vec::new();
         for _ in 0..50 {
+            let started = Instant::now();
             queue.offer(LANE, &offers(&keys(1, 100))).await;
-            queue.dead(&[]).await;
+            waits.push(started.elapsed());
         }
-        // One that waited each time would take 50 s.
-        assert!(started.elapsed() < Duration::from_secs(10), "{signal}: {:?}", started.elapsed());
+        let long = waits.iter().filter(|wait| **wait > Duration::from_millis(500)).count();
+        assert!(long <= 1, "{signal}: one finds out, the others know: {waits:?}");
         assert!(queue.health().is_err());
     }
 }
