@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::BatchConfig;
 use async_nats::{Message, StatusCode, Subject, Subscriber};
 use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::lane::Lane;
 use crate::payload;
 use crate::queue::Shared;
 use crate::stream;
 
-/// How long the server keeps a request that it cannot fill.
-const EXPIRES: Duration = Duration::from_secs(30);
-/// How often it tells that it still has the request; silent for three, it is asked anew.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long the server keeps a request that it cannot fill. A request cannot be taken back without losing, for a whole
+/// `ack_wait`, what is on its way; so this is also how long ids may come to a node that does not want them any more.
+const EXPIRES: Duration = Duration::from_secs(5);
+/// A request is lost when nothing was heard for so long after it expired.
+const GRACE: Duration = Duration::from_secs(3);
 /// So long after the last taker left, what arrives for it may go to the next one of this node; then to another node.
 const LINGER: Duration = Duration::from_secs(1);
 /// Waits between tries while NATS does not do what it should.
@@ -31,93 +31,69 @@ pub(crate) struct Puller {
     pub(crate) share: usize,
 }
 
-/// Why pulling ended.
-enum End {
-    /// Nobody wants ids.
-    Unwanted,
-    /// The consumer, the stream or the connection is not what it was.
-    Broken,
-}
-
 impl Puller {
     /// For ever.
     pub(crate) async fn run(self) {
+        let client = &self.shared.connection.client;
+        let inbox = Subject::from(client.new_inbox());
+        // Refused only by a client that is closed.
+        let Ok(mut arriving) = client.subscribe(inbox.clone()).await else { return };
         let mut pause = PAUSE_MIN;
         loop {
-            while !self.lane.is_wanted(LINGER) {
-                self.lane.wanted(self.share).await;
+            // The watch makes the stream; a consumer can only follow.
+            self.shared.watch.until_usable().await;
+            if let Some(consumer) = self.consumer().await {
+                self.pull(&consumer, &inbox, &mut arriving, &mut pause).await;
             }
-            match self.pull_while_wanted(&mut pause).await {
-                End::Unwanted => {}
-                End::Broken => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
-    async fn pull_while_wanted(&self, pause: &mut Duration) -> End {
-        let Shared { options, jetstream, watch, connection, .. } = self.shared.as_ref();
-        // The watch makes the stream; a consumer can only follow.
-        if !watch.is_usable() {
-            return End::Broken;
-        }
-        let consumer = match stream::ensure_consumer(jetstream, options, &self.lane.name, self.share).await {
-            Ok(consumer) => consumer,
+    async fn consumer(&self) -> Option<PullConsumer> {
+        let Shared { options, jetstream, watch, .. } = self.shared.as_ref();
+        match stream::ensure_consumer(jetstream, options, &self.lane.name, self.share).await {
+            Ok(consumer) => Some(consumer),
             Err(error) => {
                 watch.doubt();
                 if let Some(count) = self.shared.pull_failures.count(1) {
                     tracing::warn!(%error, "no consumer of lane {} ({count} tries)", self.lane.name);
                 }
-                return End::Broken;
+                None
             }
-        };
-        let inbox = Subject::from(connection.client.new_inbox());
-        let Ok(mut arriving) = connection.client.subscribe(inbox.clone()).await else { return End::Broken };
-        let end = self.pull(&consumer, inbox, &mut arriving, pause).await;
-        self.leave(arriving).await;
-        end
+        }
     }
 
+    /// One request after the other, until the consumer is not what it was.
     async fn pull(
         &self,
         consumer: &PullConsumer,
-        inbox: Subject,
+        inbox: &Subject,
         arriving: &mut Subscriber,
         pause: &mut Duration,
-    ) -> End {
+    ) {
         let mut connects = self.shared.connection.connects.clone();
         connects.mark_unchanged();
         let (mut asked, mut heard_at) = (0, Instant::now());
         let mut looks = tokio::time::interval(LINGER);
         loop {
-            if asked == 0 {
-                let lack = self.lane.lack(self.share);
-                if lack > 0 {
-                    let batch = BatchConfig {
-                        batch: lack,
-                        expires: Some(EXPIRES),
-                        idle_heartbeat: HEARTBEAT,
-                        ..BatchConfig::default()
-                    };
-                    if consumer.request_batch(batch, inbox.clone()).await.is_err() {
-                        return End::Broken;
-                    }
-                    (asked, heard_at) = (lack, Instant::now());
+            let lack = self.lane.lack(self.share);
+            if asked == 0 && lack > 0 && self.lane.is_wanted(LINGER) {
+                let batch = BatchConfig { batch: lack, expires: Some(EXPIRES), ..BatchConfig::default() };
+                if consumer.request_batch(batch, inbox.clone()).await.is_err() {
+                    return;
                 }
+                (asked, heard_at) = (lack, Instant::now());
             }
             tokio::select! {
                 message = arriving.next() => {
-                    let Some(message) = message else { return End::Broken };
+                    let Some(message) = message else { return };
                     heard_at = Instant::now();
                     match message.status.unwrap_or(StatusCode::OK) {
                         StatusCode::OK => {
                             asked = asked.saturating_sub(1);
-                            *pause = PAUSE_MIN;
                             self.receive(message);
                         }
-                        StatusCode::IDLE_HEARTBEAT => *pause = PAUSE_MIN,
                         // The request has expired, or was ended with less than it asked for.
                         StatusCode::TIMEOUT | StatusCode::NOT_FOUND => {
                             asked = 0;
@@ -126,21 +102,22 @@ impl Puller {
                         // The consumer is gone, or its leader; or the server is about to.
                         status => {
                             tracing::debug!(%status, description = ?message.description, "a pull was ended");
-                            return End::Broken;
+                            return;
                         }
                     }
+                    *pause = PAUSE_MIN;
                 }
                 () = self.lane.wanted(self.share) => {}
                 _ = looks.tick() => {
                     if !self.lane.is_wanted(LINGER) {
-                        return End::Unwanted;
+                        drop(self.lane.give_up(self.share));
                     }
-                    if asked > 0 && heard_at.elapsed() > 3 * HEARTBEAT {
-                        return End::Broken;
+                    if asked > 0 && heard_at.elapsed() > EXPIRES + GRACE {
+                        return;
                     }
                 }
-                // The server that had the request is not the one that this is connected to now.
-                Ok(()) = connects.changed() => return End::Broken,
+                // The server may have the request or not: at worst it has two.
+                Ok(()) = connects.changed() => asked = 0,
             }
         }
     }
@@ -154,27 +131,9 @@ impl Puller {
             }
             None => {
                 self.shared.refuse(&message);
-                self.shared.tickets.answer(reply, AckKind::Term);
+                self.shared.tickets.refuse(reply);
             }
         }
-    }
-
-    /// What the server sends until it knows is given back, with what arrived.
-    async fn leave(&self, mut arriving: Subscriber) {
-        let rest = async {
-            if arriving.drain().await.is_ok() {
-                while let Some(message) = arriving.next().await {
-                    if message.status.is_none_or(|status| status == StatusCode::OK) {
-                        self.receive(message);
-                    }
-                }
-            }
-        };
-        let _ = timeout(LINGER, rest).await;
-        if !self.lane.is_wanted(LINGER) {
-            drop(self.lane.give_up(self.share));
-        }
-        self.lane.note_empty(self.share);
     }
 }
 

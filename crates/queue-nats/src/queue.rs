@@ -19,7 +19,7 @@ use crate::lane::Lane;
 use crate::pull::Puller;
 use crate::rarely::Rarely;
 use crate::stream::{self, Options, SHARES, StreamError, is_subject};
-use crate::ticket::Tickets;
+use crate::ticket::{Answer, Tickets};
 use crate::watch::{Sight, Watch};
 
 /// For what is asked of JetStream besides publishing.
@@ -79,7 +79,7 @@ impl NatsQueue {
         });
         let mut sight = shared.watch.subscribe();
         let mut tasks = JoinSet::new();
-        tasks.spawn(Tickets::send(connection.clone(), answers));
+        tasks.spawn(shared.clone().send_answers(answers));
         tasks.spawn(shared.clone().watch_stream());
         tasks.spawn(shared.clone().keep_tickets());
         tasks.spawn(shared.clone().follow_epochs());
@@ -127,8 +127,12 @@ impl Shared {
         self.watch.run().await;
     }
 
+    async fn send_answers(self: Arc<Self>, answers: mpsc::Receiver<Answer>) {
+        self.tickets.send(&self.watch, &self.connection.client, answers).await;
+    }
+
     async fn keep_tickets(self: Arc<Self>) {
-        self.tickets.keep_alive(self.options.ack_wait).await;
+        self.tickets.keep_alive(&self.watch, self.options.ack_wait).await;
     }
 
     async fn follow_epochs(self: Arc<Self>) {

@@ -29,7 +29,7 @@ pub struct Options {
     pub max_out: i64,
     /// The same offer within this time is stored once.
     pub duplicate_window: Duration,
-    /// Dead letters are kept so long, and up to so many bytes.
+    /// Dead letters are kept so long, and up to so many bytes, which the server sets aside.
     pub dead_letter_age: Duration,
     pub dead_letter_bytes: i64,
 }

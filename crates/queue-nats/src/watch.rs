@@ -78,6 +78,14 @@ impl Watch {
         self.connection.is_up() && self.sight.borrow().is_there
     }
 
+    pub(crate) async fn until_usable(&self) {
+        let mut sight = self.subscribe();
+        while !self.is_usable() {
+            // Each look is told, so a connection that is up again is noticed by the next one.
+            let _ = sight.changed().await;
+        }
+    }
+
     pub(crate) fn waiting(&self, lane: &str) -> usize {
         self.sight.borrow().waiting.get(lane).copied().unwrap_or(0)
     }

@@ -28,7 +28,11 @@ async fn a_ring_is_heard_on_every_node_and_does_not_come_back() {
     let installation = Installation::on_shared_server();
     let (one, two) = (bell(&installation).await, bell(&installation).await);
     is_heard(&one, &two, 1).await;
-    assert_eq!(one.wait().await, [Ring { client: client(1), last_seq: 1 }], "its own, at once");
+    one.wait().await;
+    let ring = Ring { client: client(1), last_seq: 2 };
+    one.ring(&[ring]).await;
+    assert_eq!(one.wait().await, [ring], "its own, at once");
+    assert_eq!(two.wait().await, [ring]);
     assert!(tokio::time::timeout(PATIENCE, one.wait()).await.is_err());
 }
 

@@ -4,7 +4,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use delivery::model::MessageKey;
 use delivery::port::Queue;
+use futures_util::StreamExt;
 use queue_nats::{NatsQueue, Options, Unhealthy};
 use tokio_util::sync::CancellationToken;
 
@@ -58,23 +60,28 @@ async fn consumers_that_are_deleted_come_back_with_all_that_waits() {
     assert!(crate::server::is_silent(&queue, PATIENCE).await);
     let jetstream = installation.jetstream().await;
     let stream = jetstream.get_stream(&installation.options.stream).await.unwrap();
-    let taken = async {
-        queue.offer(LANE, &offers(&keys(1, 50))).await;
-        let mut names = stream.consumer_names();
-        while let Some(name) = futures_util::StreamExt::next(&mut names).await {
-            stream.delete_consumer(&name.unwrap()).await.unwrap();
-        }
-        take_all(&queue, 50).await
-    };
-    let mut taken = taken.await;
+    queue.offer(LANE, &offers(&keys(1, 50))).await;
+    until(async || queue.waiting(LANE).await == 50).await;
+    let mut names = stream.consumer_names();
+    while let Some(name) = names.next().await {
+        stream.delete_consumer(&name.unwrap()).await.unwrap();
+    }
+    let mut taken = take_until_empty(&queue).await;
+    taken.sort();
+    // What was out when its consumer went comes again.
     taken.dedup();
-    assert!(!taken.is_empty());
-    until(async || {
-        // What was out when its consumer went comes again.
-        let _ = tokio::time::timeout(PATIENCE, take_all(&queue, 1)).await;
-        queue.waiting(LANE).await == 0
-    })
-    .await;
+    assert_eq!(taken, keys(1, 50));
+}
+
+/// Takes what comes until nothing waits.
+async fn take_until_empty(queue: &NatsQueue) -> Vec<MessageKey> {
+    let mut taken = Vec::new();
+    while queue.waiting(LANE).await > 0 {
+        if let Ok(some) = tokio::time::timeout(PATIENCE, take_all(queue, 1)).await {
+            taken.extend(some);
+        }
+    }
+    taken
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,17 +95,25 @@ async fn a_server_that_is_killed_and_kept_its_state_goes_on_where_it_was() {
     let held = queue.take(LANE, 1).await;
     server.kill();
     until(async || queue.health() == Err(Unhealthy::Disconnected)).await;
-    server.restart();
-    let first = held[0].key();
+    let mut taken: Vec<_> = held.iter().map(|ticket| ticket.key()).collect();
+    // The server is told as soon as it is there.
     for ticket in held {
         ticket.done().await;
     }
-    let mut taken = take_all(&queue, 49).await;
-    taken.push(first);
-    taken.sort();
-    taken.dedup();
-    // The one that was answered while there was no connection may come again.
-    assert!(taken.len() >= 49, "{}", taken.len());
+    server.restart();
+    // What was out as it was killed may come twice: what a server notes of its consumers is not synced.
+    let rest = async {
+        while taken.len() < 50 {
+            taken.extend(take_all(&queue, 1).await);
+            taken.sort();
+            taken.dedup();
+        }
+    };
+    tokio::time::timeout(installation.options.ack_wait / 2, rest)
+        .await
+        .expect("nothing waits for its time-out");
+    assert_eq!(taken, keys(1, 50));
+    take_until_empty(&queue).await;
     assert!(tokio::time::timeout(PATIENCE, queue.begun()).await.is_err(), "nothing has begun");
     until(async || queue.health().is_ok()).await;
 }
@@ -151,13 +166,14 @@ async fn a_server_that_is_gone_or_hangs_does_not_hold_up_an_offer() {
     let queue = Installation::on(&server.urls).node().await;
     for signal in ["-STOP", "-KILL"] {
         server.signal("one", signal);
-        let started = Instant::now();
+        let mut waits = Vec::new();
         for _ in 0..50 {
+            let started = Instant::now();
             queue.offer(LANE, &offers(&keys(1, 100))).await;
-            queue.dead(&[]).await;
+            waits.push(started.elapsed());
         }
-        // One that waited each time would take 50 s.
-        assert!(started.elapsed() < Duration::from_secs(10), "{signal}: {:?}", started.elapsed());
+        let long = waits.iter().filter(|wait| **wait > Duration::from_millis(500)).count();
+        assert!(long <= 1, "{signal}: one finds out, the others know: {waits:?}");
         assert!(queue.health().is_err());
     }
 }

@@ -44,6 +44,8 @@ impl Installation {
         let options = Options {
             prefix: format!("test-{name}."),
             stream: format!("HERALD_TEST_{name}"),
+            // The server sets that much aside.
+            dead_letter_bytes: 1 << 20,
             ..Options::default()
         };
         Self { urls: urls.split(',').map(str::to_owned).collect(), options }
