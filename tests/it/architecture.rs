@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("delivery", &["ledger", "message", "provider", "routing"]),
     ("memory", &["delivery", "message"]),
     ("limiter-redis", &["delivery", "message"]),
+    ("queue-nats", &["delivery", "message"]),
     ("store-sqlite", &["delivery", "ledger", "message", "provider"]),
     ("store-postgres", &["delivery", "ledger", "message", "provider"]),
     ("provider-simulator", &["message", "provider"]),
