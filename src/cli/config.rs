@@ -32,7 +32,7 @@ pub struct SettingsArgs {
     #[arg(long)]
     listen: Option<SocketAddr>,
     /// What this node runs.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = parse_roles)]
     roles: Option<Roles>,
 }
 
@@ -44,6 +44,11 @@ pub struct ShowArgs {
     /// Tell where each comes from: default, file, environment variable or flag.
     #[arg(long)]
     origin: bool,
+}
+
+fn parse_roles(text: &str) -> Result<Roles, String> {
+    let names = || Roles::ALL.map(Roles::as_str).join(" or ");
+    Roles::ALL.into_iter().find(|roles| roles.as_str() == text).ok_or_else(|| format!("must be {}", names()))
 }
 
 impl SettingsArgs {

@@ -1,6 +1,5 @@
 //! What a node runs, and the engines that it shares with other nodes.
 
-use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -10,17 +9,14 @@ use super::EngineUrl;
 use super::problem::Problem;
 
 /// The parts of Herald that a node runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[schemars(inline)]
 pub enum Roles {
-    #[value(name = "api")]
     #[serde(rename = "api")]
     Api,
-    #[value(name = "worker")]
     #[serde(rename = "worker")]
     Worker,
     #[default]
-    #[value(name = "api,worker")]
     #[serde(rename = "api,worker")]
     Both,
 }
@@ -60,17 +56,18 @@ pub struct RedisConfig {
     pub api_nodes: u32,
 }
 
-impl fmt::Display for Roles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Roles {
+    pub const ALL: [Self; 3] = [Self::Api, Self::Worker, Self::Both];
+
+    /// As it is written in the settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Api => "api",
             Self::Worker => "worker",
             Self::Both => "api,worker",
-        })
+        }
     }
-}
 
-impl Roles {
     pub fn is_api(self) -> bool {
         self != Self::Worker
     }

@@ -100,7 +100,7 @@ fn layers(sources: &Sources) -> Result<Figment, Problems> {
         flags.insert("listen".into(), listen.to_string().into());
     }
     if let Some(roles) = sources.roles {
-        flags.insert("roles".into(), roles.to_string().into());
+        flags.insert("roles".into(), roles.as_str().into());
     }
     Ok(figment.merge(Flags(flags)))
 }
