@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use delivery::model::MessageKey;
@@ -19,8 +20,11 @@ async fn a_stream_that_is_deleted_under_takers_and_offerers_comes_back_with_anot
     let first = one.begun().await;
     assert_eq!(two.begun().await, first, "all nodes name it alike");
     let stop = CancellationToken::new();
-    let busy: Vec<_> = [&one, &two].map(|node| tokio::spawn(work(node.clone(), stop.clone()))).into();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let busy = [&one, &two].map(|node| tokio::spawn(work(node.clone(), taken.clone(), stop.clone())));
     for _ in 0..3 {
+        let before = taken.load(Ordering::SeqCst);
+        until(async || taken.load(Ordering::SeqCst) > before).await;
         let last = one.begun();
         installation.jetstream().await.delete_stream(&installation.options.stream).await.unwrap();
         let next = last.await;
@@ -29,7 +33,7 @@ async fn a_stream_that_is_deleted_under_takers_and_offerers_comes_back_with_anot
     }
     stop.cancel();
     for busy in busy {
-        assert!(busy.await.unwrap() > 0);
+        busy.await.unwrap();
     }
     until(async || one.health().is_ok()).await;
     let mine = keys(9, 10);
@@ -38,19 +42,17 @@ async fn a_stream_that_is_deleted_under_takers_and_offerers_comes_back_with_anot
     assert!(mine.contains(&tickets[0].key()));
 }
 
-/// Offers and takes until `stop`. Answers how many it took.
-async fn work(node: Arc<NatsQueue>, stop: CancellationToken) -> usize {
-    let mut taken = 0;
+/// Offers and takes until `stop`, and counts what it took.
+async fn work(node: Arc<NatsQueue>, taken: Arc<AtomicUsize>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         node.offer(LANE, &offers(&keys(1, 20))).await;
         if let Ok(tickets) = tokio::time::timeout(PATIENCE, node.take(LANE, 20)).await {
-            taken += tickets.len();
+            taken.fetch_add(tickets.len(), Ordering::SeqCst);
             for ticket in tickets {
                 ticket.done().await;
             }
         }
     }
-    taken
 }
 
 #[tokio::test(flavor = "multi_thread")]
