@@ -22,6 +22,7 @@ pub mod inbox;
 pub mod lane;
 pub mod reconcile;
 pub mod retention;
+pub mod rings;
 pub mod statement;
 pub mod sweep;
 pub mod top_up;

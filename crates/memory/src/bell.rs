@@ -1,19 +1,12 @@
 //! The bell: rings merge by client while nobody listens.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use async_trait::async_trait;
 use delivery::port::{Bell, Ring};
-use message::id::ClientId;
-use tokio::sync::Notify;
+use delivery::rings::Rings;
 
 /// One listener, any number of ringers.
 #[derive(Default)]
-pub struct MemoryBell {
-    waiting: Mutex<HashMap<ClientId, i64>>,
-    rung: Notify,
-}
+pub struct MemoryBell(Rings);
 
 impl MemoryBell {
     pub fn new() -> Self {
@@ -24,23 +17,11 @@ impl MemoryBell {
 #[async_trait]
 impl Bell for MemoryBell {
     async fn ring(&self, rings: &[Ring]) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for ring in rings {
-            let newest = waiting.entry(ring.client).or_default();
-            *newest = ring.last_seq.max(*newest);
-        }
-        drop(waiting);
-        self.rung.notify_one();
+        self.0.put(rings);
     }
 
     async fn wait(&self) -> Vec<Ring> {
-        loop {
-            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            if !waiting.is_empty() {
-                return waiting.into_iter().map(|(client, last_seq)| Ring { client, last_seq }).collect();
-            }
-            self.rung.notified().await;
-        }
+        self.0.take().await
     }
 }
 
@@ -48,7 +29,7 @@ impl Bell for MemoryBell {
 mod tests {
     use super::*;
     use message::Timestamp;
-    use message::id::Entropy;
+    use message::id::{ClientId, Entropy};
 
     #[tokio::test]
     async fn rings_of_one_client_merge_to_the_newest() {

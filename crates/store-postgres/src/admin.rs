@@ -24,6 +24,7 @@ use crate::clock::Time;
 use crate::connection::Connection;
 use crate::error::{commit_error, damaged, store_error};
 use crate::rows::{self, Columns, client_columns};
+use crate::settings::put_setting;
 use crate::trail;
 use crate::{MIGRATION_SETTINGS, PostgresStore};
 
@@ -251,21 +252,13 @@ impl AdminStore for PostgresStore {
     }
 
     async fn retention(&self) -> Result<Retention, StoreError> {
-        let value: Option<String> =
-            sqlx::query_scalar("-- read retention\nSELECT value FROM settings WHERE name = $1")
-                .bind(RETENTION)
-                .fetch_optional(self.reader())
-                .await
-                .map_err(store_error)?;
+        let value = self.read_setting(RETENTION).await.map_err(store_error)?;
         value.map_or(Ok(Retention::default()), |value| read_retention(&value)).map_err(store_error)
     }
 
     async fn set_retention(&self, retention: &Retention, entry: &AuditEntry) -> Result<(), StoreError> {
-        let sql = "-- set retention
-            INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         let mut deed = self.begin_deed().await?;
-        let query = sqlx::query(sql).bind(RETENTION).bind(retention_json(retention));
-        query.execute(&mut deed).await.map_err(store_error)?;
+        put_setting(&mut deed, RETENTION, retention_json(retention)).await.map_err(store_error)?;
         trail::commit_with(deed, entry).await
     }
 

@@ -14,6 +14,7 @@ mod letters;
 mod partitions;
 mod rows;
 mod servers;
+mod settings;
 mod spans;
 mod timers;
 mod trail;

@@ -23,8 +23,11 @@ use uuid::Uuid;
 use crate::SqliteStore;
 use crate::error::{damaged, store_error};
 use crate::rows::{self, batch, client_columns};
+use crate::settings::put_setting;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+const RETENTION: &str = "retention";
 
 #[async_trait]
 impl AdminStore for SqliteStore {
@@ -234,9 +237,7 @@ impl AdminStore for SqliteStore {
     }
 
     async fn retention(&self) -> Result<Retention, StoreError> {
-        let sql = "-- read retention\nSELECT value FROM settings WHERE name = 'retention'";
-        let stored: Option<String> =
-            sqlx::query_scalar(sql).fetch_optional(self.readers()).await.map_err(store_error)?;
+        let stored = self.read_setting(RETENTION).await.map_err(store_error)?;
         stored.map_or(Ok(Retention::default()), |json| read_retention(&json)).map_err(store_error)
     }
 
@@ -247,11 +248,7 @@ impl AdminStore for SqliteStore {
             "audit_entries": retention.audit_entries.map(micros),
         });
         let mut write = self.begin_write().await?;
-        let sql = "-- set retention
-            INSERT INTO settings (name, value) VALUES ('retention', ?1)
-            ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        let value = value.to_string();
-        sqlx::query(sql).bind(value).execute(write.connection()).await.map_err(store_error)?;
+        put_setting(write.connection(), RETENTION, value.to_string()).await.map_err(store_error)?;
         write.commit_with(entry).await
     }
 

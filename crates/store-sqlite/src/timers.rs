@@ -7,11 +7,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::SqliteStore;
-use crate::error::{damaged, store_error};
+use crate::error::store_error;
 use crate::rows;
-
-/// Its name among the settings.
-const QUEUE_EPOCH: &str = "queue_epoch";
 
 impl SqliteStore {
     pub(crate) async fn read_due_timers(&self, limit: i64) -> Result<Vec<MessageKey>, StoreError> {
@@ -50,26 +47,6 @@ impl SqliteStore {
             .fetch_all(self.readers())
             .await;
         rows.and_then(|rows| rows.iter().map(due).collect()).map_err(store_error)
-    }
-
-    pub(crate) async fn read_queue_epoch(&self) -> Result<Option<String>, StoreError> {
-        let sql = "-- read the queue's epoch\nSELECT value FROM settings WHERE name = ?1";
-        let value: Option<String> = sqlx::query_scalar(sql)
-            .bind(QUEUE_EPOCH)
-            .fetch_optional(self.readers())
-            .await
-            .map_err(store_error)?;
-        let read = |json: String| serde_json::from_str(&json).map_err(damaged);
-        value.map(read).transpose().map_err(store_error)
-    }
-
-    pub(crate) async fn write_queue_epoch(&self, epoch: &str) -> Result<(), StoreError> {
-        let sql = "-- set the queue's epoch
-            INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        let query = sqlx::query(sql).bind(QUEUE_EPOCH).bind(serde_json::Value::from(epoch).to_string());
-        let mut write = self.begin_write().await?;
-        query.execute(write.connection()).await.map_err(store_error)?;
-        write.commit().await
     }
 }
 
