@@ -1,32 +1,30 @@
 //! The server is killed again and again under load, and nothing that was promised is lost, doubled or invented.
 
-pub(crate) mod check;
+mod check;
 mod check_tests;
-mod end;
+pub(crate) mod end;
 pub(crate) mod evidence;
-pub(crate) mod load;
+mod load;
 pub(crate) mod progress;
-pub(crate) mod subscriber;
+mod subscriber;
+pub(crate) mod traffic;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use delivery::reconcile;
-use delivery::timing::Timing;
-use herald_sdk::{Client, Config, RetryPolicy};
+use herald_sdk::Client;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, free_port, on_both_stores, soon, span,
-    take_machine, until,
+    Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, free_port, on_both_stores, span,
+    take_machine, tireless, until,
 };
-use check::{check, in_flight_at_kills};
-pub(crate) use end::settle;
-use evidence::{Demand, Evidence, Micros, submits};
+use check::in_flight_at_kills;
+use end::{assert_clean_books, assert_kept, seed};
+use evidence::{Demand, Evidence, Micros};
 use progress::{Progress, now};
+use traffic::{Senders, Traffic};
 
 /// Messages sent, at the least.
 const MESSAGES: usize = 10_000;
@@ -36,15 +34,11 @@ const KILLS_MADE: usize = 22;
 const IN_FLIGHT: usize = 200;
 /// The killer's own count runs behind by what the subscriber has not read yet.
 const IN_FLIGHT_COUNTED: usize = 280;
-/// Calls at once, over as many connections as there are groups of [`PER_CONNECTION`].
-const SENDERS: usize = 96;
-const PER_CONNECTION: usize = 32;
+const SENDERS: Senders = Senders { connections: 3, per_connection: 32, messages: MESSAGES };
 /// Reports after 2.5 s: enough is in flight also where a machine accepts only 120 messages a second.
 const SIMULATOR_SCALE: f64 = 0.4;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
 const CREDIT: i64 = 1_000_000_000;
-/// Drawn from when `HERALD_TEST_SEED` is not set.
-const SEED: u64 = 20_260_101;
 
 on_both_stores! {
     killed_at_random_under_load_it_keeps_every_promise,
@@ -53,19 +47,11 @@ on_both_stores! {
 async fn killed_at_random_under_load_it_keeps_every_promise(mode: Mode) {
     // Nothing else runs meanwhile: a machine that is busy with other tests would time out instead of crash.
     let _machine = take_machine().await;
-    let seed = std::env::var("HERALD_TEST_SEED")
-        .map_or(SEED, |seed| seed.parse().expect("HERALD_TEST_SEED is a number"));
-    println!("{mode:?}: HERALD_TEST_SEED={seed}");
+    let seed = seed();
     let mut scene = Scene::set(mode, seed).await;
     let evidence = scene.play(seed).await;
     scene.report(&evidence);
-    let findings = check(&evidence);
-    assert!(
-        findings.is_empty(),
-        "seed {seed}: {} findings, the first:\n{}",
-        findings.len(),
-        findings[..findings.len().min(20)].join("\n")
-    );
+    assert_kept(&evidence, seed);
     scene.end().await;
 }
 
@@ -96,69 +82,27 @@ impl Scene {
         Self { herald, simulator, account, progress: Arc::default(), started: Instant::now() }
     }
 
-    /// A client of its own connection that never tires.
     fn client(&self) -> Client {
-        let retry = RetryPolicy {
-            max_attempts: u32::MAX,
-            base_pause: Duration::from_millis(20),
-            max_pause: Duration::from_millis(200),
-        };
-        let config =
-            Config { retry, timeout: Duration::from_secs(10), ..self.herald.config(&self.account.key) };
-        Client::connect_lazy(config).expect("address and key are well formed")
+        tireless(self.herald.config(&self.account.key))
     }
 
     async fn play(&mut self, seed: u64) -> Evidence {
-        let mut followers = JoinSet::new();
-        followers.spawn(subscriber::follow_by_hand(self.client(), self.progress.clone()));
-        let (tell_last, last) = watch::channel(None);
-        let by_sdk = tokio::spawn(subscriber::follow_by_sdk(self.client(), last));
-        let mut senders = JoinSet::new();
-        for _ in 0..SENDERS / PER_CONNECTION {
-            let client = self.client();
-            for _ in 0..PER_CONNECTION {
-                senders.spawn(load::send_all(client.clone(), self.progress.clone(), seed, MESSAGES));
-            }
-        }
-        let kills = self.kill_at_random(seed, &mut senders).await;
-        self.progress.calm();
-        while let Some(sent) = soon("the last acknowledgement", senders.join_next()).await {
-            sent.expect("no sender was refused");
-        }
-        let (balance, listed) = settle(&self.client(), &self.simulator).await;
-        until("the subscriber's last event", async || {
-            assert!(followers.try_join_next().is_none(), "the subscriber ended");
-            (self.progress.last_seq() >= balance.seq).then_some(())
-        })
-        .await;
-        tell_last.send_replace(Some(balance.seq));
-        self.check_sdk(soon("the SDK's last event", by_sdk).await.expect("it ends well"), balance.seq);
-        Evidence {
-            acks: self.progress.acks(),
-            submits: submits(&self.simulator.witness()),
-            listed,
-            seen: self.progress.seen(),
-            kills,
-            available: balance.available_micros,
-            held: balance.held_micros,
-            last_seq: balance.seq,
-            topped_up: CREDIT,
-            max_attempts: Timing::default().max_attempts(),
-            demand: Demand { messages: MESSAGES, kills: KILLS, in_flight: IN_FLIGHT },
-        }
+        let mut traffic = Traffic::start(|| self.client(), self.progress.clone(), seed, &SENDERS);
+        let kills = self.kill_at_random(seed, &mut traffic).await;
+        let evidence = traffic.end(&self.client(), &self.simulator, CREDIT).await;
+        let demand = Demand { messages: MESSAGES, kills: KILLS, in_flight: IN_FLIGHT };
+        Evidence { kills, demand, ..evidence }
     }
 
     /// Kills and restarts the server at moments that the seed draws, whenever enough is in flight.
-    async fn kill_at_random(&mut self, seed: u64, senders: &mut JoinSet<()>) -> Vec<Micros> {
+    async fn kill_at_random(&mut self, seed: u64, traffic: &mut Traffic) -> Vec<Micros> {
         let mut random = StdRng::seed_from_u64(seed);
         let mut kills = Vec::new();
         for _ in 0..KILLS_MADE {
             let wanted = self.progress.acked() + random.random_range(150..650);
             let progress = &self.progress;
             until("messages in flight", async || {
-                if let Some(Err(error)) = senders.try_join_next() {
-                    std::panic::resume_unwind(error.into_panic());
-                }
+                traffic.check_senders();
                 (progress.acked() >= wanted && progress.in_flight() >= IN_FLIGHT_COUNTED).then_some(())
             })
             .await;
@@ -169,11 +113,6 @@ impl Scene {
             self.herald.start_server().await;
         }
         kills
-    }
-
-    fn check_sdk(&self, (seqs, connections): (Vec<i64>, u64), last_seq: i64) {
-        assert!(seqs.iter().copied().eq(1..=last_seq), "the SDK's subscription has a gap or a repetition");
-        assert!(connections > 1, "the SDK's subscription never had to resume");
     }
 
     /// Figures for a person.
@@ -195,10 +134,6 @@ impl Scene {
     /// The books, by the server and then by the reconciler itself on the store.
     async fn end(mut self) {
         self.herald.finish().await;
-        let client = self.account.id.parse().expect("the server gives ids");
-        let store = self.herald.database().open().await;
-        let audited = reconcile::audit(store.as_ref(), &Timing::default(), client).await;
-        let (audit, _) = audited.expect("the store can be read").expect("the client exists");
-        assert_eq!(audit.violations, Vec::<String>::new());
+        assert_clean_books(self.herald.database().open().await.as_ref(), &self.account.id).await;
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use herald_sdk::{Client, Config, RetryPolicy};
 use tempfile::TempDir;
@@ -15,7 +14,7 @@ use super::account::{Account, NewAccount};
 use super::balancer::Balancer;
 use super::engine::Engine;
 use super::free_port;
-use super::herald::{DRAIN, PART_PRICE, Setup};
+use super::herald::{DRAIN, PART_PRICE, Setup, tireless};
 use super::process::{Process, herald};
 use super::simulator::SimulatorProcess;
 use super::wait::until;
@@ -147,14 +146,7 @@ impl Cluster {
     }
 
     pub(crate) fn client_at(address: SocketAddr, key: &str) -> Client {
-        let retry = RetryPolicy {
-            max_attempts: u32::MAX,
-            base_pause: Duration::from_millis(20),
-            max_pause: Duration::from_millis(200),
-        };
-        let config = Config::new(format!("http://{address}"), key);
-        let config = Config { retry, timeout: Duration::from_secs(10), ..config };
-        Client::connect_lazy(config).expect("address and key are well formed")
+        tireless(Config::new(format!("http://{address}"), key))
     }
 
     /// One that gives every error at once.

@@ -287,6 +287,17 @@ impl Drop for Herald {
     }
 }
 
+/// A client of its own connection that tries again through every outage.
+pub(crate) fn tireless(config: Config) -> Client {
+    let retry = RetryPolicy {
+        max_attempts: u32::MAX,
+        base_pause: Duration::from_millis(20),
+        max_pause: Duration::from_millis(200),
+    };
+    let config = Config { retry, timeout: Duration::from_secs(10), ..config };
+    Client::connect_lazy(config).expect("address and key are well formed")
+}
+
 /// The address in the log line with which the server says that it is ready.
 pub(crate) fn served_address(line: &str) -> Option<SocketAddr> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;

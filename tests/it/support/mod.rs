@@ -20,7 +20,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 pub(crate) use account::{Account, NewAccount, every_message, new_key, nothing_held, sms, span};
 pub(crate) use cluster::Cluster;
-pub(crate) use herald::{DRAIN, Herald, PART_PRICE, Setup, served_address, share_machine, take_machine};
+pub(crate) use herald::{
+    DRAIN, Herald, PART_PRICE, Setup, served_address, share_machine, take_machine, tireless,
+};
 pub(crate) use metrics::metric;
 pub(crate) use mode::{Mode, on_both_stores};
 pub(crate) use process::{Ended, Process, herald};
