@@ -126,7 +126,8 @@ restart() {
 end_servers() {
     local file pid
     for file in "$dir"/*.pid; do
-        if pid=$(cat "$file" 2>/dev/null) && [[ -n "$pid" ]]; then
+        # The number of one that is dead may be another process's by now.
+        if pid=$(cat "$file" 2>/dev/null) && ps -o args= -p "$pid" | grep -qF "$dir/"; then
             kill -KILL "$pid" 2>/dev/null || true
             while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
         fi
