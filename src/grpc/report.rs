@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use delivery::crash_point;
 use tonic::{Request, Response, Status};
 
 use super::convert::count;
@@ -47,7 +48,8 @@ impl ReportService for Reports {
         self.authenticate(&mut request).await?;
         let asked = request.into_inner();
         let reports = read_reports(asked.reports)?;
-        let stored = self.app.store.store_reports(&asked.provider, &reports).await;
+        let stored = self.app.store.store_reports(&asked.provider, &reports);
+        let stored = crash_point!("report.push", stored).await;
         let stored = stored.map_err(status::store_error)?;
         self.app.reports_arrived.notify_one();
         metrics::counter!("herald_reports_total", "kind" => "new").increment(stored.new as u64);

@@ -18,6 +18,8 @@ mod contract;
 mod crash;
 mod dead_letters;
 mod docs;
+#[cfg(feature = "faults")]
+mod faults;
 mod first_minute;
 mod grpcurl;
 mod hostile;

@@ -21,7 +21,8 @@ pub enum CancelError {
 /// Cancels, and answers the message as it is then. One that is canceled already is answered as it is.
 pub async fn cancel(mover: &Mover, key: MessageKey) -> Result<Message, CancelError> {
     mover.apply(&[Learned::Cancel { key }]).await?;
-    let message = mover.store.message(key.client, key.id).await?.ok_or(CancelError::NoSuchMessage)?;
+    let message = crash_point!("cancel.read", mover.store.message(key.client, key.id)).await?;
+    let message = message.ok_or(CancelError::NoSuchMessage)?;
     match message.state.status {
         Status::Canceled => Ok(message),
         status => Err(CancelError::NotCancelable(status)),

@@ -119,8 +119,8 @@ impl Mover {
             })
             .collect();
         let wanted = Wanted { clients: clients_of(&messages), messages, reports, ..Wanted::default() };
-        let mut tx = self.store.begin().await?;
-        let mut loaded = tx.load(&wanted).await?;
+        let mut tx = crash_point!(flow(learned) => "begin", self.store.begin()).await?;
+        let mut loaded = crash_point!(flow(learned) => "load", tx.load(&wanted)).await?;
         let mut book = Book::open(&mut loaded);
         let mut offers = Offers::default();
         let mut changed = 0;
@@ -154,16 +154,17 @@ impl Mover {
         let (plan, rings) = book.close();
         let mut moved = Moved { changed, ..Moved::default() };
         if !plan.is_empty() {
-            moved.has_early_reports = tx.write(&plan).await?.has_early_reports;
-            tx.commit().await?;
-            self.bell.ring(&rings).await;
+            let written = crash_point!(flow(learned) => "write", tx.write(&plan)).await?;
+            moved.has_early_reports = written.has_early_reports;
+            crash_point!(flow(learned) => "commit", tx.commit()).await?;
+            crash_point!(flow(learned) => "ring", self.bell.ring(&rings)).await;
         }
         let queue = self.queue.as_ref();
-        self.lanes.offer(queue, "new", offers.new).await;
+        crash_point!(flow(learned) => "offer", self.lanes.offer(queue, "new", offers.new)).await;
         offers.again.extend(self.lanes.without_long(queue, offers.may_wait).await);
-        self.lanes.offer(queue, "again", offers.again).await;
+        crash_point!(flow(learned) => "offer_again", self.lanes.offer(queue, "again", offers.again)).await;
         if !plan.dead_letters.is_empty() {
-            queue.dead(&plan.dead_letters).await;
+            crash_point!(flow(learned) => "dead", queue.dead(&plan.dead_letters)).await;
         }
         Ok(moved)
     }
@@ -186,6 +187,17 @@ impl Mover {
                 });
             }
         }
+    }
+}
+
+/// Whose points the transaction passes.
+#[cfg(feature = "faults")]
+fn flow(learned: &[Learned]) -> &'static str {
+    match learned.first() {
+        Some(Learned::Outcome { .. }) => "record",
+        Some(Learned::Report(_)) => "report",
+        Some(Learned::Cancel { .. }) => "cancel",
+        Some(Learned::Timer { .. }) | None => "settle",
     }
 }
 

@@ -93,7 +93,8 @@ impl Dispatcher {
                 permit.merge(rest);
             }
             let queue = self.mover.queue.as_ref();
-            let tickets = self.mover.lanes.take(queue, turn, permit.num_permits()).await;
+            let taken = self.mover.lanes.take(queue, turn, permit.num_permits());
+            let tickets = crash_point!("claim.take", taken).await;
             Some((tickets, permit))
         };
         tokio::select! {
@@ -119,14 +120,14 @@ impl Dispatcher {
             provider: self.provider.name().to_owned(),
             lease,
         };
-        let claimed = self.mover.store.claim(&claim).await?;
+        let claimed = crash_point!("claim.commit", self.mover.store.claim(&claim)).await?;
         metrics::histogram!("herald_claim_batch_size").record(claimed.len() as f64);
         let mut claimed: std::collections::HashMap<MessageKey, Claimed> =
             claimed.into_iter().map(|claimed| (claimed.record.key, claimed)).collect();
         for ticket in tickets {
             let Some(claimed) = claimed.remove(&ticket.key()) else {
                 // Taken by another, ended, or not due: the store knows, and the queue may forget it.
-                ticket.done().await;
+                crash_point!("claim.forget", ticket.done()).await;
                 continue;
             };
             let flight = Flight {
@@ -178,7 +179,8 @@ impl Flight {
         }
         let submission = submission_of(claimed);
         let flight = self.health.begin();
-        let outcome = outcome_of(self.provider.submit(&submission).await);
+        let outcome = crash_point!("submit.answer", self.provider.submit(&submission)).await;
+        let outcome = outcome_of(outcome);
         flight.end(&outcome);
         metrics::counter!("herald_submits_total", "outcome" => label(&outcome)).increment(1);
         Learned::Outcome { key, attempt, fence, outcome }
@@ -235,7 +237,7 @@ async fn write_outcomes(mover: Mover, mut done: mpsc::Receiver<Done>, early_repo
         let until = batch.iter().map(|done| done.until).max().unwrap_or_else(Instant::now);
         if write_batch(&mover, &learned, until, &early_reports).await {
             for done in batch.drain(..) {
-                done.ticket.done().await;
+                crash_point!("record.done", done.ticket.done()).await;
             }
         }
         batch.clear();

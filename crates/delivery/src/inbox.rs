@@ -26,9 +26,16 @@ pub async fn receive(
         let batch = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            batch = provider.next_reports() => batch,
+            batch = crash_point!("report.receive", provider.next_reports()) => batch,
         };
         let Some(ReportBatch { reports, stored }) = batch else { return };
+        if planted!(MissingInbox) {
+            let _ = stored.send(());
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            let _ = store_each(&mover, provider.name(), &reports).await;
+            arrived.notify_one();
+            continue;
+        }
         match store_each(&mover, provider.name(), &reports).await {
             Ok(counts) => {
                 metrics::counter!("herald_reports_total", "kind" => "new").increment(counts.new as u64);
@@ -56,7 +63,7 @@ async fn store_each(
     provider: &str,
     reports: &[ProviderReport],
 ) -> Result<StoredReports, StoreError> {
-    match mover.store.store_reports(provider, reports).await {
+    match store(mover, provider, reports).await {
         Err(StoreError::Refused(cause)) if reports.len() > 1 => {
             tracing::warn!(error = %cause, "{} reports were refused, each is tried alone", reports.len());
         }
@@ -65,7 +72,7 @@ async fn store_each(
     }
     let mut sum = StoredReports::default();
     for report in reports {
-        let counts = match mover.store.store_reports(provider, std::slice::from_ref(report)).await {
+        let counts = match store(mover, provider, std::slice::from_ref(report)).await {
             Err(StoreError::Refused(cause)) => give_up(provider, cause.as_ref()),
             done => done?,
         };
@@ -73,6 +80,14 @@ async fn store_each(
         sum.duplicate += counts.duplicate;
     }
     Ok(sum)
+}
+
+async fn store(
+    mover: &Mover,
+    provider: &str,
+    reports: &[ProviderReport],
+) -> Result<StoredReports, StoreError> {
+    crash_point!("report.store", mover.store.store_reports(provider, reports)).await
 }
 
 fn give_up(provider: &str, cause: &(dyn std::error::Error + Send + Sync)) -> StoredReports {
@@ -106,7 +121,7 @@ pub async fn apply(mover: Mover, arrived: Arc<Notify>, stop: CancellationToken) 
 pub async fn apply_pending(mover: &Mover) -> Result<(), StoreError> {
     let mut after = 0;
     loop {
-        let pending = mover.store.pending_reports(after, BATCH).await?;
+        let pending = crash_point!("report.pending", mover.store.pending_reports(after, BATCH)).await?;
         let Some(last) = pending.last() else { return Ok(()) };
         after = last.id;
         let learned: Vec<Learned> = pending.into_iter().map(Learned::Report).collect();

@@ -52,7 +52,7 @@ impl Lanes {
             let offers = &by_lane[*priority as usize];
             if !offers.is_empty() {
                 metrics::counter!("herald_queue_offers_total", "kind" => kind).increment(offers.len() as u64);
-                queue.offer(self.name(*priority), offers).await;
+                crash_point!("offer.lane", queue.offer(self.name(*priority), offers)).await;
             }
         }
     }
@@ -61,7 +61,7 @@ impl Lanes {
     pub async fn without_long(&self, queue: &dyn Queue, mut due: Vec<Due>) -> Vec<Due> {
         for priority in Priority::ALL {
             if due.iter().any(|due| due.priority == *priority)
-                && queue.waiting(self.name(*priority)).await > LONG
+                && crash_point!("offer.length", queue.waiting(self.name(*priority))).await > LONG
             {
                 due.retain(|due| due.priority != *priority);
             }

@@ -2,6 +2,9 @@
 //! For `src/`, which assembles them with adapters. Rules are pure functions in the leaves (`accept::prepare`,
 //! `accept::decide`, `transition`, `book`, `reconcile::examine`); no SQL, no transport, no configuration here.
 
+#[macro_use]
+pub mod faults;
+
 pub mod model;
 pub mod plan;
 pub mod port;

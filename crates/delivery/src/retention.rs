@@ -90,18 +90,19 @@ pub async fn apply(
     archive: Option<&dyn Archive>,
     timing: &Timing,
 ) -> Result<Removed, RetentionError> {
-    let retention = store.retention().await?;
+    let retention = crash_point!("retention.settings", store.retention()).await?;
     let mut removed = Removed::default();
     if retention == Retention::default() {
         return Ok(removed);
     }
-    let now = store.now().await?;
+    let now = crash_point!("retention.now", store.now()).await?;
     if let Some(keep) = retention.audit_entries {
         removed.audit_entries = trim_audit_entries(store, archive, now - keep).await?;
     }
-    let mut after = None;
+    let (filter, mut after) = (ClientFilter::default(), None);
     loop {
-        let clients = store.clients(&ClientFilter::default(), after, PAGE, PAGE).await?.items;
+        let clients =
+            crash_point!("retention.clients", store.clients(&filter, after, PAGE, PAGE)).await?.items;
         let Some(last) = clients.last() else { break };
         after = Some(last.id);
         for client in clients {
@@ -130,7 +131,7 @@ async fn is_clean(store: &dyn Store, timing: &Timing, client: ClientId) -> Resul
     if audit.is_broken {
         return Ok(false);
     }
-    store.write_checkpoint(client, checkpoint).await?;
+    crash_point!("retention.checkpoint", store.write_checkpoint(client, checkpoint)).await?;
     Ok(true)
 }
 
@@ -140,17 +141,18 @@ async fn trim_events(
     client: ClientId,
     before: Timestamp,
 ) -> Result<u64, RetentionError> {
-    let ends = store.events(client, 0, 0).await?;
+    let ends = crash_point!("retention.ends", store.events(client, 0, 0)).await?;
     let first_kept = first_at_or_after(store, client, &ends, before).await?;
     let mut oldest = ends.oldest_seq;
     let last = first_kept.min(oldest.saturating_add(ROUND as i64));
     while oldest < last {
-        let page = store.events(client, oldest - 1, PAGE.min(last - oldest)).await?.events;
+        let page = store.events(client, oldest - 1, PAGE.min(last - oldest));
+        let page = crash_point!("retention.events", page).await?.events;
         let Some(through) = page.last().map(|event| event.seq) else { break };
         if let Some(archive) = archive {
-            archive.events(client, &page).await?;
+            crash_point!("retention.archive_events", archive.events(client, &page)).await?;
         }
-        let now_oldest = store.trim_events(client, through).await?;
+        let now_oldest = crash_point!("retention.trim_events", store.trim_events(client, through)).await?;
         // The checkpoint was written a moment ago; if it holds the trim back all the same, so be it.
         if now_oldest <= oldest {
             break;
@@ -169,7 +171,8 @@ async fn remove_messages(
 ) -> Result<u64, RetentionError> {
     let (mut after, mut removed, mut looked_at): (Option<MessageId>, u64, usize) = (None, 0, 0);
     while looked_at < ROUND {
-        let page = store.old_messages(client, before, after, PAGE).await?;
+        let page = store.old_messages(client, before, after, PAGE);
+        let page = crash_point!("retention.messages", page).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.record.key.id);
         looked_at += page.len();
@@ -182,10 +185,11 @@ async fn remove_messages(
             continue;
         }
         if let Some(archive) = archive {
-            archive.messages(client, &over).await?;
+            crash_point!("retention.archive_messages", archive.messages(client, &over)).await?;
         }
         let ids: Vec<MessageId> = over.iter().map(|message| message.record.key.id).collect();
-        removed += store.remove_messages(client, &ids).await?;
+        let gone = crash_point!("retention.remove_messages", store.remove_messages(client, &ids)).await?;
+        removed += gone;
     }
     Ok(removed)
 }
@@ -197,15 +201,15 @@ async fn trim_audit_entries(
 ) -> Result<u64, RetentionError> {
     let mut removed = 0;
     loop {
-        let page = store.old_audit_entries(before, PAGE).await?;
+        let page = crash_point!("retention.entries", store.old_audit_entries(before, PAGE)).await?;
         if page.is_empty() {
             return Ok(removed);
         }
         if let Some(archive) = archive {
-            archive.audit_entries(&page).await?;
+            crash_point!("retention.archive_entries", archive.audit_entries(&page)).await?;
         }
         let ids: Vec<AuditEntryId> = page.iter().map(|entry| entry.id).collect();
-        let gone = store.remove_audit_entries(&ids).await?;
+        let gone = crash_point!("retention.remove_entries", store.remove_audit_entries(&ids)).await?;
         removed += gone;
         if gone == 0 {
             return Ok(removed);

@@ -44,8 +44,11 @@ pub async fn run(mover: Mover, reports: Arc<Notify>, stop: CancellationToken) {
 /// Fires every timer that is due. Answers how many messages changed.
 pub async fn fire_due(mover: &Mover) -> Result<usize, StoreError> {
     let mut changed = 0;
+    if planted!(NoSweeper) {
+        return Ok(changed);
+    }
     loop {
-        let keys = mover.store.due_timers(BATCH).await?;
+        let keys = crash_point!("settle.due", mover.store.due_timers(BATCH)).await?;
         let learned: Vec<Learned> = keys.iter().map(|key| Learned::Timer { key: *key }).collect();
         if learned.is_empty() {
             return Ok(changed);
@@ -65,7 +68,7 @@ pub async fn restock(mover: Mover, stop: CancellationToken) {
         let epoch = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            epoch = mover.queue.begun() => epoch,
+            epoch = crash_point!("restock.begun", mover.queue.begun()) => epoch,
         };
         let mut backoff = Backoff::default();
         loop {
@@ -92,31 +95,33 @@ pub async fn restock(mover: Mover, stop: CancellationToken) {
 /// Offers every claimable due message to the queue of this epoch, unless a node has done so; then remembers the epoch,
 /// so that a node that dies in between leaves it to another. Answers how many were offered.
 pub async fn offer_backlog(mover: &Mover, epoch: &str) -> Result<usize, StoreError> {
-    if mover.store.queue_epoch().await?.as_deref() == Some(epoch) {
+    let offered = crash_point!("restock.epoch", mover.store.queue_epoch()).await?;
+    if offered.as_deref() == Some(epoch) {
         return Ok(0);
     }
     let (mut after, mut offered) = (None, 0);
     loop {
         let started = Instant::now();
-        let page = mover.store.backlog(after, BATCH).await?;
+        let page = crash_point!("restock.page", mover.store.backlog(after, BATCH)).await?;
         let Some(last) = page.last() else { break };
         after = Some((last.offer.timer_at, last.offer.key));
         offered += page.len();
-        mover.lanes.offer(mover.queue.as_ref(), "backlog", page).await;
+        let offered = mover.lanes.offer(mover.queue.as_ref(), "backlog", page);
+        crash_point!("restock.offer", offered).await;
         // At most half of what store and queue can do, so that new messages have the rest.
         tokio::time::sleep(started.elapsed()).await;
     }
-    mover.store.set_queue_epoch(epoch).await?;
+    crash_point!("restock.remember", mover.store.set_queue_epoch(epoch)).await?;
     Ok(offered)
 }
 
 async fn purge(mover: &Mover) -> Result<(), StoreError> {
-    let now = mover.store.now().await?;
+    let now = crash_point!("purge.now", mover.store.now()).await?;
     let limits = PurgeLimits {
         reports_before: now - mover.timing.report_lifetime,
         refs_before: now - mover.timing.ref_lifetime,
     };
-    let purged = mover.store.purge(&limits, PURGE_BATCH).await?;
+    let purged = crash_point!("purge.commit", mover.store.purge(&limits, PURGE_BATCH)).await?;
     if purged.unmatched_reports > 0 {
         metrics::counter!("herald_reports_unmatched_total").increment(purged.unmatched_reports);
         tracing::warn!(

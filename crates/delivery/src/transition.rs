@@ -7,7 +7,7 @@ use ledger::Resolution;
 use message::event::EventType;
 use message::failure::{Failure, FailureReason};
 use message::report::{ProviderReport, ReportState};
-use message::status::{OnUnknown, PartState, Status};
+use message::status::{LockState, OnUnknown, PartState, Status};
 use message::time::Timestamp;
 
 use crate::model::{Client, MessageState, OpenMessage};
@@ -115,7 +115,7 @@ impl Step<'_> {
     fn outcome(&mut self, fence: i64, outcome: &Outcome) {
         let state = &self.change.state;
         // A claim that expired, or that a report has overtaken, has no say any more.
-        if state.status != Status::Sending || state.fence != fence {
+        if (state.status != Status::Sending || state.fence != fence) && !planted!(NoFence) {
             return;
         }
         match outcome {
@@ -265,6 +265,12 @@ impl Step<'_> {
                 // The claim's commit was the intent to send and nobody came back: the outcome is unknown,
                 // and never a plain retry.
                 self.announce_sending();
+                if planted!(PlainRetry) {
+                    self.move_to(Status::FailedTemp, None);
+                    self.change.state.due_at = Some(self.now);
+                    self.change.offering = Offering::New;
+                    return;
+                }
                 self.become_unknown("the worker did not come back");
             }
             Status::Unknown if state.due_at.is_some_and(|due| due <= self.now) => self.resend(),
@@ -420,7 +426,8 @@ impl Step<'_> {
         }
         // The first one stands: what was paid at SENT is not given back by what the same report says next.
         if self.change.resolution.is_none() {
-            self.change.resolution = self.client.policy.on_status(state.lock, status);
+            let lock = if planted!(DoubleResolve) { LockState::Held } else { state.lock };
+            self.change.resolution = self.client.policy.on_status(lock, status);
         }
     }
 
@@ -473,7 +480,7 @@ impl Step<'_> {
 
     fn settle_at(&self) -> Option<Timestamp> {
         let state = &self.change.state;
-        let is_held = state.lock == message::status::LockState::Held;
+        let is_held = state.lock == LockState::Held;
         is_held.then(|| state.status_at + self.client.report_timeout)
     }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::RwLock;
 
+use delivery::crash_point;
 use delivery::plan::Plan;
 use delivery::timing::KEY_LIFETIME;
 use message::Timestamp;
@@ -67,8 +68,8 @@ impl PostgresStore {
             let mut connection = self.aside(SETTINGS).await?;
             let mut work = connection.begin().await?;
             lock(&mut work).await?;
-            attach(&mut work, &missing).await?;
-            work.commit().await?;
+            crash_point!("partition.attach", attach(&mut work, &missing)).await?;
+            crash_point!("partition.commit", work.commit()).await?;
             connection.close().await
         })
         .await?;
@@ -198,8 +199,10 @@ async fn drop_partition(connection: &mut PgConnection, span: &Span) -> Result<()
         let Some(name) = name(connection, &span).await? else { continue };
         let table = span.family.table;
         let sql = format!("ALTER TABLE {table} DETACH PARTITION {name} CONCURRENTLY");
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
-        sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {name}"))).execute(&mut *connection).await?;
+        let detached = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection);
+        crash_point!("partition.detach", detached).await?;
+        let dropped = sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {name}"))).execute(&mut *connection);
+        crash_point!("partition.drop", dropped).await?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use message::status::UnknownWord;
 use message::{PhoneNumber, Timestamp};
 use serde_json::json;
 use sqlx::postgres::{PgArguments, PgBindIterExt, PgHasArrayType, PgRow};
-use sqlx::{Encode, Postgres, Row, Type, ValueRef};
+use sqlx::{AssertSqlSafe, Encode, Postgres, Row, SqlSafeStr as _, SqlStr, Type, ValueRef};
 use uuid::Uuid;
 
 use crate::clock::Time;
@@ -481,4 +481,9 @@ pub(crate) fn scanned<T, C>(
     }
     let scanned_to = rows.first().map(scanned_to).transpose()?.flatten();
     Ok(Scanned { items, scanned_to })
+}
+
+/// The statement with a bug in it.
+pub(crate) fn changed(sql: &str, from: &str, to: &str) -> SqlStr {
+    AssertSqlSafe(sql.replace(from, to)).into_sql_str()
 }

@@ -5,21 +5,22 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use delivery::model::{Made, Message};
 use delivery::plan::{Loaded, Plan, RefBinding, StateChange, Wanted, Written};
+use delivery::planted;
 use delivery::port::{StoreError, Transaction};
 use delivery::timing::KEY_LIFETIME;
 use message::Timestamp;
 use message::event::Event;
 use message::id::ClientId;
 use message::status::LockState;
-use sqlx::Row;
 use sqlx::postgres::{PgBindIterExt, PgRow};
+use sqlx::{Row, SqlStr};
 
 use crate::PostgresStore;
 use crate::clock::{Ticker, Time};
 use crate::connection::Connection;
 use crate::error::{MissingPartition, commit_error, store_error};
 use crate::letters;
-use crate::rows::{self, Columns, client_columns, small, state_columns};
+use crate::rows::{self, Columns, changed, client_columns, small, state_columns};
 use crate::spans::{self, EVENTS, Span};
 use crate::trail;
 
@@ -129,6 +130,11 @@ async fn lock_clients(
         client_columns!("", ""),
         ", GREATEST(COALESCE($2, clock_timestamp()), span_at) AS now FROM locked"
     );
+    let sql = match () {
+        () if planted!(WrongLockOrder) => changed(sql, "ORDER BY h.client_id", "ORDER BY random()"),
+        () if planted!(SeqWithoutLock) => changed(sql, "FOR UPDATE OF h FOR NO KEY UPDATE OF c", ""),
+        () => SqlStr::from_static(sql),
+    };
     let ids = wanted.clients.iter().map(|id| id.as_uuid()).bind_iter();
     let rows = sqlx::query(sql).bind(ids).bind(ticker.fixed()).fetch_all(&mut *connection).await?;
     let mut clients = BTreeMap::new();
@@ -401,6 +407,10 @@ async fn change_states(connection: &mut Connection, changes: &[StateChange]) -> 
             WHERE timer_at IS NOT NULL AND timer_at IS DISTINCT FROM timer_before
         )
         SELECT (SELECT COUNT(id) FROM changed) AS changed, (SELECT COUNT(message_id) FROM resolved) AS resolved";
+    let sql = match () {
+        () if planted!(DoubleResolve) => changed(sql, "l.state = $21", "$21 = 'HELD'"),
+        () => SqlStr::from_static(sql),
+    };
     let rows = Columns::of(sqlx::query(sql), changes)
         .key(|change| &change.key)
         .state(|change| &change.state)

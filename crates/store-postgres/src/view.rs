@@ -2,20 +2,21 @@
 
 use async_trait::async_trait;
 use delivery::model::{Client, Head, IdempotencyKey, Message, RememberedCall};
+use delivery::planted;
 use delivery::port::{EventPage, MessageFilter, Scanned, StoreError, Total, TransactionFilter, ViewStore};
 use delivery::timing::KEY_LIFETIME;
 use message::PhoneNumber;
 use message::event::Event;
 use message::id::{ClientId, MessageId, end_id, first_id};
 use message::time::micros;
-use sqlx::Row;
 use sqlx::postgres::{PgBindIterExt, PgRow};
+use sqlx::{Row, SqlStr};
 use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::clock::Time;
 use crate::error::store_error;
-use crate::rows::{self, client_columns, event_columns, record_columns, state_columns};
+use crate::rows::{self, changed, client_columns, event_columns, record_columns, state_columns};
 use crate::spans;
 
 /// Where a page of messages is looked for: those of client $1, below id $2 and not below $3.
@@ -67,6 +68,10 @@ impl ViewStore for PostgresStore {
               JOIN credit_locks AS l ON l.client_id = r.client_id AND l.message_id = r.id
               WHERE r.client_id = $1 AND r.id = $2"
         );
+        let sql = match () {
+            () if planted!(MissingClientPredicate) => changed(sql, "r.client_id = $1", "$1 IS NOT NULL"),
+            () => SqlStr::from_static(sql),
+        };
         let row =
             sqlx::query(sql).bind(client.as_uuid()).bind(id.as_uuid()).fetch_optional(self.reader()).await;
         row.and_then(|row| row.as_ref().map(rows::message).transpose()).map_err(store_error)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use delivery::accept::decide::{DeedOf, receipt_of};
 use delivery::accept::replay::Replay;
 use delivery::accept::{Prepared, Receipt};
+use delivery::crash_point;
 use delivery::model::{DeadLetter, Message};
 use message::id::MessageId;
 use tonic::{Response, Status};
@@ -69,7 +70,8 @@ struct Round {
 impl Round {
     /// One after the other, in their order.
     async fn replay_each(&self, ids: &[MessageId]) -> Result<Vec<v1::SendOutcome>, Status> {
-        let letters = self.app.store.dead_letters_of(ids).await.map_err(status::store_error)?;
+        let letters = crash_point!("replay.letters", self.app.store.dead_letters_of(ids)).await;
+        let letters = letters.map_err(status::store_error)?;
         let letters: HashMap<MessageId, (DeadLetter, Message)> =
             letters.into_iter().map(|letter| (letter.0.key.id, letter)).collect();
         let mut outcomes = Vec::with_capacity(ids.len());
@@ -106,8 +108,8 @@ impl Round {
     }
 
     async fn done_before(&self, letter: &DeadLetter, replay: MessageId) -> Result<v1::Accepted, Status> {
-        let found = self.app.store.message(letter.key.client, replay).await.map_err(status::store_error)?;
-        Ok(match found {
+        let found = crash_point!("replay.receipt", self.app.store.message(letter.key.client, replay)).await;
+        Ok(match found.map_err(status::store_error)? {
             Some(message) => accepted(&Receipt { message: receipt_of(message), is_replay: true }),
             // It is older than messages are kept.
             None => {

@@ -136,6 +136,12 @@ async fn accept_batch(ports: &Ports, batch: Vec<Waiting>) {
     }
 }
 
+/// Whose points the batch passes.
+#[cfg(feature = "faults")]
+fn flow(batch: &[Submission]) -> &'static str {
+    if batch.iter().any(|submission| submission.dead_letter().is_some()) { "replay" } else { "accept" }
+}
+
 fn refusal(error: StoreError) -> AcceptError {
     match error {
         StoreError::Uncertain(_) => AcceptError::Uncertain(Some(error)),
@@ -170,15 +176,25 @@ async fn commit_once(ports: &Ports, batch: &[Submission]) -> Result<Vec<Decision
         dead_letters: batch.iter().filter_map(Submission::dead_letter).collect(),
         ..Wanted::default()
     };
-    let mut tx = ports.store.begin().await?;
-    let mut loaded = tx.load(&wanted).await?;
+    let mut tx = crash_point!(flow(batch) => "begin", ports.store.begin()).await?;
+    let mut loaded = crash_point!(flow(batch) => "load", tx.load(&wanted)).await?;
     let mut book = Book::open(&mut loaded);
     let decisions = decide::decide(&ports.timing, &mut loaded, &mut book, batch);
     let (plan, rings) = book.close();
     if !plan.is_empty() {
-        tx.write(&plan).await?;
-        tx.commit().await?;
-        ports.bell.ring(&rings).await;
+        if planted!(RedisDecides) {
+            ports.limiter.remember(&plan.keys, ports.timing.key_lifetime);
+        }
+        crash_point!(flow(batch) => "write", tx.write(&plan)).await?;
+        if planted!(AckBeforeCommit) {
+            tokio::spawn(async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                tx.commit().await
+            });
+            return Ok(decisions);
+        }
+        crash_point!(flow(batch) => "commit", tx.commit()).await?;
+        crash_point!(flow(batch) => "ring", ports.bell.ring(&rings)).await;
         ports.limiter.remember(&plan.keys, ports.timing.key_lifetime);
     }
     Ok(decisions)
@@ -192,7 +208,7 @@ async fn offer_accepted(ports: &Ports, decisions: &[Decision]) {
         }
         _ => None,
     });
-    ports.lanes.offer(ports.queue.as_ref(), "new", due).await;
+    crash_point!("accept.offer", ports.lanes.offer(ports.queue.as_ref(), "new", due)).await;
 }
 
 async fn answer(ports: &Ports, decision: Decision, submission: &Submission) -> Result<Receipt, AcceptError> {
@@ -200,10 +216,10 @@ async fn answer(ports: &Ports, decision: Decision, submission: &Submission) -> R
         Decision::Accepted(message) => Ok(Receipt { message: *message, is_replay: false }),
         Decision::Refused(error) => Err(error),
         Decision::Replay(id) => {
-            let message =
-                ports.store.message(submission.prepared.client, id).await.map_err(AcceptError::Store)?;
+            let client = submission.prepared.client;
+            let message = crash_point!("accept.receipt", ports.store.message(client, id)).await;
             // The record outlives the key, so an absent one is damage, not an answer.
-            let message = message.ok_or(AcceptError::Uncertain(None))?;
+            let message = message.map_err(AcceptError::Store)?.ok_or(AcceptError::Uncertain(None))?;
             Ok(Receipt { message: decide::receipt_of(message), is_replay: true })
         }
     }

@@ -183,10 +183,9 @@ impl Gate {
         }
         let key =
             IdempotencyKey { client: client.id, kind: KeyKind::Send, key: request.idempotency_key.clone() };
-        let Some(first) = self.store.remembered(&key).await.map_err(AcceptError::Store)? else {
-            return Err(error);
-        };
-        let now = self.store.now().await.map_err(AcceptError::Store)?;
+        let first = crash_point!("gate.remembered", self.store.remembered(&key)).await;
+        let Some(first) = first.map_err(AcceptError::Store)? else { return Err(error) };
+        let now = crash_point!("gate.now", self.store.now()).await.map_err(AcceptError::Store)?;
         let is_live = now.since(first.created_at) < self.acceptor.key_lifetime();
         let is_same = first.fingerprint == prepare::fingerprint(client.id, request);
         match first.made {
@@ -237,7 +236,7 @@ impl Gate {
         {
             return Ok(client.clone());
         }
-        let read = self.store.client(id).await.map_err(AcceptError::Store)?;
+        let read = crash_point!("gate.client", self.store.client(id)).await.map_err(AcceptError::Store)?;
         let (client, _) = read.ok_or(AcceptError::NoSuchClient)?;
         let client = Arc::new(client);
         let mut clients = self.remembered_clients();
@@ -273,7 +272,7 @@ fn refuse_provoked(
 
 /// Reads the rates into a table.
 pub async fn read_rates(store: &dyn Store) -> Result<RateTable, StoreError> {
-    let rows = store.rates().await?;
+    let rows = crash_point!("gate.rates", store.rates()).await?;
     let rows = rows.into_iter().map(|row| (row.currency, row.prefix, row.part_price_micros));
     RateTable::new(rows).map_err(|error| StoreError::Refused(Box::new(error)))
 }

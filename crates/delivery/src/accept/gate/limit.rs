@@ -30,11 +30,12 @@ impl Gate {
         let call = key.as_ref().map(|key| (key, prepared.fingerprint));
         let mut ask = Admission { client: client.id, rate: rate(client, prepared), call };
         loop {
-            let retry_after = match self.limiter.admit(&ask).await {
+            let retry_after = match crash_point!("gate.admit", self.limiter.admit(&ask)).await {
                 Admitted::Passed if ask.rate.is_some() => return Ok(Passage::Metered),
                 Admitted::Passed => return Ok(Passage::Free),
                 Admitted::Remembered(id) => match self.first_receipt(client.id, id).await? {
                     Some(receipt) => return Ok(Passage::Replay(receipt)),
+                    None if planted!(RedisDecides) => return Err(AcceptError::Uncertain(None)),
                     // A copy of what is not there says nothing: the store decides.
                     None => {
                         ask.call = None;
@@ -62,13 +63,15 @@ impl Gate {
         client: ClientId,
         id: MessageId,
     ) -> Result<Option<Box<Receipt>>, AcceptError> {
-        let message = self.store.message(client, id).await.map_err(AcceptError::Store)?;
+        let message = crash_point!("gate.receipt", self.store.message(client, id)).await;
+        let message = message.map_err(AcceptError::Store)?;
         Ok(message.map(|message| Box::new(Receipt { message: decide::receipt_of(message), is_replay: true })))
     }
 
     async fn is_remembered(&self, key: Option<&IdempotencyKey>) -> Result<bool, AcceptError> {
         let Some(key) = key else { return Ok(false) };
-        Ok(self.store.remembered(key).await.map_err(AcceptError::Store)?.is_some())
+        let first = crash_point!("gate.first_call", self.store.remembered(key)).await;
+        Ok(first.map_err(AcceptError::Store)?.is_some())
     }
 }
 

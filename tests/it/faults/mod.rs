@@ -1,0 +1,3 @@
+//! What tests can make go wrong within the server: it crashes at each point of each flow, and bugs are planted in it.
+
+mod points;
