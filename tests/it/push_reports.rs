@@ -22,10 +22,10 @@ on_both_stores! {
 type WithKey = Box<dyn FnMut(Request<()>) -> Result<Request<()>, Status> + Send>;
 
 /// A provider that pushes.
-struct Pusher(ReportServiceClient<InterceptedService<Channel, WithKey>>);
+pub(crate) struct Pusher(ReportServiceClient<InterceptedService<Channel, WithKey>>);
 
 impl Pusher {
-    fn new(herald: &Herald, key: &str) -> Self {
+    pub(crate) fn new(herald: &Herald, key: &str) -> Self {
         let channel = Endpoint::from_shared(herald.url()).expect("the address is well formed").connect_lazy();
         let key: Option<herald_sdk::tonic::metadata::MetadataValue<_>> =
             (!key.is_empty()).then(|| key.parse().expect("a key is ASCII"));
@@ -38,7 +38,7 @@ impl Pusher {
         Self(ReportServiceClient::with_interceptor(channel, with_key))
     }
 
-    async fn push(&mut self, reports: &[v1::ProviderReport]) -> Result<(i32, i32), Status> {
+    pub(crate) async fn push(&mut self, reports: &[v1::ProviderReport]) -> Result<(i32, i32), Status> {
         self.push_as("simulator", reports).await
     }
 
@@ -55,7 +55,7 @@ impl Pusher {
     }
 }
 
-fn report(provider_message_id: &str, status: v1::message::Status) -> v1::ProviderReport {
+pub(crate) fn report(provider_message_id: &str, status: v1::message::Status) -> v1::ProviderReport {
     v1::ProviderReport {
         provider_message_id: provider_message_id.into(),
         status: status.into(),
@@ -64,7 +64,7 @@ fn report(provider_message_id: &str, status: v1::message::Status) -> v1::Provide
 }
 
 /// A new key of the provider, with its id.
-async fn provider_key(herald: &Herald) -> (String, String) {
+pub(crate) async fn provider_key(herald: &Herald) -> (String, String) {
     let request = v1::CreateProviderKeyRequest { provider: "simulator".into(), name: "dlr".into() };
     let made = herald.operator().raw().admin().create_provider_key(request).await;
     let made = made.expect("the key is made").into_inner();

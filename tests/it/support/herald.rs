@@ -12,6 +12,8 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::account::{Account, NewAccount, every_message, nothing_held};
 use super::mode::{Database, Mode};
+#[cfg(feature = "faults")]
+use super::process::{Ended, with_planted};
 use super::process::{Printed, Process, herald};
 use super::wait::{PATIENCE, soon};
 
@@ -155,6 +157,28 @@ impl Herald {
         let process = Process::start(&format!("server-{}", self.starts), self.folder.path(), command);
         self.address = process.stderr().find("the server's address", served_address).await;
         self.server = Some(process);
+    }
+
+    /// Starts the server at its fixed address with faults, as `FAULTS` takes them. It may die before it serves.
+    #[cfg(feature = "faults")]
+    pub(crate) fn start_faulty(&mut self, faults: &str) {
+        assert!(self.server.is_none(), "the server runs already");
+        self.starts += 1;
+        let mut command = herald();
+        command.arg("serve").envs(self.settings.iter().cloned()).env("FAULTS", with_planted(faults));
+        self.server = Some(Process::start(&format!("server-{}", self.starts), self.folder.path(), command));
+    }
+
+    /// Waits until the server has ended by itself.
+    #[cfg(feature = "faults")]
+    pub(crate) async fn ended(&mut self) -> Ended {
+        self.server.take().expect("the server runs").ended().await
+    }
+
+    /// Changes a setting for the next start.
+    pub(crate) fn set(&mut self, name: &str, value: impl ToString) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_string()));
     }
 
     /// SIGKILL.

@@ -25,6 +25,8 @@ pub(crate) use herald::{
 };
 pub(crate) use metrics::metric;
 pub(crate) use mode::{Mode, on_both_stores};
+#[cfg(feature = "faults")]
+pub(crate) use process::PLANTED;
 pub(crate) use process::{Ended, Process, herald};
 pub(crate) use refusal::{assert_refused, item_error, refusal};
 pub(crate) use simulator::SimulatorProcess;

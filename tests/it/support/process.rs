@@ -14,12 +14,25 @@ use super::wait::{PATIENCE, soon};
 /// Lines shown of a process whose test fails.
 const SHOWN: usize = 30;
 
+/// A bug that is planted in every server of this process.
+#[cfg(feature = "faults")]
+pub(crate) const PLANTED: &str = "HERALD_TEST_PLANTED";
+
+/// Adds the planted bug, if any, to other faults.
+#[cfg(feature = "faults")]
+pub(crate) fn with_planted(faults: &str) -> String {
+    let planted = std::env::var(PLANTED).map(|bug| format!("plant={bug},")).unwrap_or_default();
+    format!("{planted}{faults}")
+}
+
 /// The `herald` binary, with nothing of this test's environment that is meant for it.
 pub(crate) fn herald() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_herald"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HERALD_")) {
         command.env_remove(name);
     }
+    #[cfg(feature = "faults")]
+    command.env("FAULTS", with_planted(""));
     command.env("RUST_BACKTRACE", "1").stdin(Stdio::null());
     command
 }

@@ -1,0 +1,145 @@
+//! The server crashes at each point of each flow, and nothing that was promised is lost, doubled or invented.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::faults::POINTS;
+use herald_sdk::{Client, Config, RetryPolicy};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Executor as _};
+
+use super::errands::Errands;
+use crate::crash::end::{assert_clean_books, assert_kept, seed};
+use crate::crash::evidence::{Demand, Evidence, Micros};
+use crate::crash::progress::{Progress, now};
+use crate::crash::traffic::{Senders, Traffic};
+use crate::support::{
+    Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, free_port, soon, span, take_machine, tireless,
+};
+
+const SENDERS: Senders = Senders { connections: 2, per_connection: 8, messages: 0 };
+/// Reports after half a second.
+const SIMULATOR_SCALE: f64 = 2.0;
+const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
+const CREDIT: i64 = 1_000_000_000;
+/// How long a server works before it crashes: it takes up what the one before has left.
+const WORKS: u32 = 800;
+/// Points that a server passes once, while it starts or soon after.
+const AT_START: [&str; 9] = [
+    "gate.rates",
+    "restock.begun",
+    "restock.epoch",
+    "restock.page",
+    "restock.offer",
+    "restock.remember",
+    "purge.now",
+    "purge.commit",
+    "partition.",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wherever_it_crashes_it_keeps_every_promise() {
+    let _machine = take_machine().await;
+    let seed = seed();
+    let mut scene = Scene::set(seed).await;
+    let evidence = scene.play(seed).await;
+    assert_kept(&evidence, seed);
+    scene.end().await;
+}
+
+struct Scene {
+    herald: Herald,
+    simulator: SimulatorProcess,
+    account: Account,
+    progress: Arc<Progress>,
+    errands: Option<Errands>,
+}
+
+impl Scene {
+    async fn set(seed: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let simulator = SimulatorProcess::start(folder.path(), seed, SIMULATOR_SCALE).await;
+        let setup = Setup::default()
+            .set("HERALD_LISTEN", format!("127.0.0.1:{}", free_port()))
+            .set("HERALD_SIMULATOR__ADDRESS", simulator.address)
+            .set("HERALD_SIMULATOR__ANSWER_TIMEOUT_MS", 1_500)
+            .set("HERALD_TIMING__LEASE_MS", 3_000)
+            .set("HERALD_TIMING__UNAVAILABLE_PAUSE_MS", 500)
+            .set("HERALD_QUEUE__URL", std::env::var("HERALD_TEST_NATS_URL").unwrap())
+            .set("HERALD_QUEUE__PREFIX", format!("t{}", std::process::id()))
+            .set("HERALD_REDIS__URL", std::env::var("HERALD_TEST_REDIS_URL").unwrap())
+            .set("HERALD_REDIS__TIMEOUT_MS", 1_000)
+            .set("HERALD_REDIS__PREFIX", format!("t{}", std::process::id()));
+        let herald = Herald::start_in(Mode::Postgres, setup, folder).await;
+        let mut new = NewAccount::with_credit(CREDIT);
+        new.client.report_timeout = Some(span(REPORT_TIMEOUT));
+        let account = herald.account(new).await;
+        let config = |key: &str| Config::new(herald.url(), key);
+        let impatient = |key: &str| {
+            let config = Config { retry: RetryPolicy::none(), ..config(key) };
+            Client::connect_lazy(config).expect("address and key are well formed")
+        };
+        let errands = Errands::start(&herald, |key| tireless(config(key)), impatient).await;
+        Self { herald, simulator, account, progress: Arc::default(), errands: Some(errands) }
+    }
+
+    fn client(&self) -> Client {
+        tireless(self.herald.config(&self.account.key))
+    }
+
+    async fn play(&mut self, seed: u64) -> Evidence {
+        let mut traffic = Traffic::start(|| self.client(), self.progress.clone(), seed, &SENDERS);
+        let points: Vec<&str> =
+            POINTS.iter().copied().filter(|point| !point.starts_with("retention.")).collect();
+        self.herald.kill().await;
+        let mut kills = vec![now()];
+        for point in &points {
+            kills.push(self.crash_at(point, &mut traffic).await);
+        }
+        self.herald.start_server().await;
+        let accounts = self.errands.take().expect("they run").end().await;
+        let evidence = traffic.end(&self.client(), &self.simulator, CREDIT).await;
+        println!("{} points, {} messages, {} events", points.len(), evidence.acks.len(), evidence.seen.len());
+        for account in accounts {
+            assert_clean_books(self.herald.database().open().await.as_ref(), &account.id).await;
+        }
+        let demand = Demand { messages: points.len(), kills: points.len() / 2, in_flight: 1 };
+        Evidence { kills, demand, ..evidence }
+    }
+
+    /// Starts the server, which takes up its work and crashes at the point. Answers when that was.
+    async fn crash_at(&mut self, point: &str, traffic: &mut Traffic) -> Micros {
+        let is_at_start = AT_START.iter().any(|start| point.starts_with(start));
+        if point.starts_with("restock.") {
+            self.herald.set("HERALD_QUEUE__PREFIX", point.replace('.', "_"));
+        }
+        if point.starts_with("partition.") {
+            self.add_old_partition().await;
+        }
+        let started = std::time::Instant::now();
+        self.herald.start_faulty(&format!("crash={point}+{}", if is_at_start { 0 } else { WORKS }));
+        let ended = soon(&format!("a crash at {point}"), self.herald.ended()).await;
+        let died = now();
+        assert!(ended.stderr.contains(&format!("crashed at {point}")), "{point}: {}", ended.stderr);
+        println!("{point}: {:.1} s, {} accepted", started.elapsed().as_secs_f64(), self.progress.acked());
+        traffic.check_senders();
+        if let Some(errands) = &mut self.errands {
+            errands.check();
+        }
+        died
+    }
+
+    /// One that may go: keys of long ago.
+    async fn add_old_partition(&self) {
+        let options: PgConnectOptions = self.herald.database().url().parse().expect("it is PostgreSQL's");
+        let mut connection = options.connect().await.expect("the database answers");
+        let sql = "CREATE TABLE IF NOT EXISTS idempotency_keys_20200106 PARTITION OF idempotency_keys
+            FOR VALUES FROM ('2020-01-06Z') TO ('2020-01-07Z')";
+        connection.execute(sql).await.expect("the partition is made");
+    }
+
+    async fn end(mut self) {
+        self.herald.finish().await;
+        assert_clean_books(self.herald.database().open().await.as_ref(), &self.account.id).await;
+    }
+}
