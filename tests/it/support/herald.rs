@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::account::{Account, NewAccount, every_message, nothing_held};
-use super::mode::{Database, Mode};
+use super::database::Database;
+use super::mode::{Backing, Mode};
 use super::process::{Printed, Process, herald};
 use super::wait::{PATIENCE, soon};
 
@@ -74,7 +75,7 @@ impl Setup {
 
 /// A server and all that belongs to it. A story ends with [`Herald::finish`].
 pub(crate) struct Herald {
-    /// Declared first: the process goes before the database and the folder that it uses.
+    /// Declared first: the process goes before what backs it and the folder that it uses.
     server: Option<Process>,
     address: SocketAddr,
     starts: u32,
@@ -83,7 +84,7 @@ pub(crate) struct Herald {
     /// Keys of the clients whose messages are looked at in the end.
     keys: Mutex<Vec<String>>,
     is_finished: bool,
-    database: Database,
+    backing: Backing,
     folder: TempDir,
     /// Held as long as the story goes on.
     machine: Option<OwnedRwLockReadGuard<()>>,
@@ -102,14 +103,14 @@ impl Herald {
 
     /// The same for a caller that has the machine.
     pub(crate) async fn start_in(mode: Mode, setup: Setup, folder: TempDir) -> Self {
-        let database = mode.database(folder.path()).await;
+        let backing = mode.backing(folder.path()).await;
         let mut settings = setup.settings;
         let pepper = folder.path().join("pepper");
-        for (name, value) in [
-            ("HERALD_STORE_URL", database.url().to_owned()),
+        let own = [
             ("HERALD_PEPPER_FILE", pepper.display().to_string()),
             ("HERALD_LISTEN", "127.0.0.1:0".to_owned()),
-        ] {
+        ];
+        for (name, value) in backing.settings().chain(own) {
             if !settings.iter().any(|(known, _)| known == name) {
                 settings.push((name.to_owned(), value));
             }
@@ -122,7 +123,7 @@ impl Herald {
             operator_key: String::new(),
             keys: Mutex::default(),
             is_finished: false,
-            database,
+            backing,
             folder,
             machine: None,
         };
@@ -196,7 +197,7 @@ impl Herald {
     }
 
     pub(crate) fn database(&self) -> &Database {
-        &self.database
+        &self.backing.database
     }
 
     /// What the server has logged.
