@@ -8,10 +8,10 @@ use herald_sdk::{Client, Config, Transport};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, new_key, on_both_stores, refusal, sms, until,
+    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, in_both_modes, new_key, refusal, sms, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     every_change_leaves_one_entry_with_what_was_before_and_after,
     what_fails_and_what_changes_nothing_leaves_none,
     whatever_an_operator_does_for_a_client_leaves_an_entry_with_both,

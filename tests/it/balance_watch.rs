@@ -6,11 +6,11 @@ use herald_sdk::v1::watch_balance_response::Frame;
 use herald_sdk::v1::{self, ErrorReason};
 
 use crate::support::{
-    Herald, Mode, NewAccount, PART_PRICE, Setup, assert_refused, new_key, nothing_held, on_both_stores,
+    Herald, Mode, NewAccount, PART_PRICE, Setup, assert_refused, in_both_modes, new_key, nothing_held,
     refusal, sms, soon, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     the_balance_is_told_at_once_and_after_every_change,
     a_reader_that_is_slow_gets_the_newest_balance_and_not_each,
     a_balance_is_low_below_the_watchers_mark_or_the_clients,

@@ -8,10 +8,10 @@ use herald_sdk::v1::{self, ErrorReason};
 use herald_sdk::{Client, Error};
 
 use crate::support::{
-    Herald, Mode, NewAccount, PART_PRICE, Setup, every_message, item_error, on_both_stores, refusal, sms,
+    Herald, Mode, NewAccount, PART_PRICE, Setup, every_message, in_both_modes, item_error, refusal, sms,
 };
 
-on_both_stores! {
+in_both_modes! {
     outcomes_come_in_order_and_an_error_is_the_one_that_a_call_of_its_own_would_have_had,
     credit_for_k_accepts_the_first_k_and_refuses_the_rest_one_by_one,
     a_batch_repeated_is_answered_with_its_first_receipts,

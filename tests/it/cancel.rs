@@ -11,11 +11,11 @@ use herald_sdk::{Client, Error};
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Herald, Mode, NewAccount, PART_PRICE, Setup, SimulatorProcess, every_message, nothing_held,
-    on_both_stores, refusal, sms, soon, until,
+    Herald, Mode, NewAccount, PART_PRICE, Setup, SimulatorProcess, every_message, in_both_modes,
+    nothing_held, refusal, sms, soon, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     what_waits_is_canceled_and_its_credit_given_back_once,
     what_is_under_way_or_over_is_not_canceled_and_says_its_status,
     of_a_cancel_and_a_worker_exactly_one_wins_and_the_money_moves_once,

@@ -8,11 +8,11 @@ use message::failure::{Failure, FailureReason};
 use message::id::{ClientId, MessageId};
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, item_error, nothing_held, on_both_stores, refusal,
+    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, in_both_modes, item_error, nothing_held, refusal,
     sms, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     a_letter_is_sent_again_once_however_often_it_is_asked,
     letters_are_listed_newest_first_by_what_they_are,
     a_letter_whose_recipient_may_have_got_it_needs_the_risk_accepted,

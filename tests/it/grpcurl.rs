@@ -5,12 +5,12 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::{Account, Ended, Herald, Mode, NewAccount, Process, Setup, on_both_stores};
+use crate::support::{Account, Ended, Herald, Mode, NewAccount, Process, Setup, in_both_modes};
 
 /// Set by `make test`, which installs it.
 const GRPCURL: &str = "HERALD_TEST_GRPCURL";
 
-on_both_stores! {
+in_both_modes! {
     the_api_can_be_explored_and_used_by_hand,
     an_error_shows_its_details_in_words,
 }

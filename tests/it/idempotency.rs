@@ -6,10 +6,10 @@ use herald_sdk::{Client, Receipt};
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Herald, Mode, NewAccount, PART_PRICE, Setup, nothing_held, on_both_stores, refusal, sms, until,
+    Herald, Mode, NewAccount, PART_PRICE, Setup, in_both_modes, nothing_held, refusal, sms, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     sixty_four_racers_with_one_key_make_one_message,
     a_key_is_good_for_its_own_request_only,
     a_receipt_is_the_first_answer_also_after_a_kill_and_not_the_live_state,

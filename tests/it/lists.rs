@@ -8,9 +8,9 @@ use herald_sdk::v1::message::Status;
 use herald_sdk::v1::{self, ErrorReason};
 use herald_sdk::{Client, Error};
 
-use crate::support::{Herald, Mode, NewAccount, Setup, nothing_held, on_both_stores, refusal, sms};
+use crate::support::{Herald, Mode, NewAccount, Setup, in_both_modes, nothing_held, refusal, sms};
 
-on_both_stores! {
+in_both_modes! {
     each_filter_of_messages_hides_by_itself_and_with_others,
     a_rare_message_is_found_through_short_pages,
     a_page_of_long_messages_is_short_and_not_too_large,

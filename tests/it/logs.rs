@@ -2,9 +2,9 @@
 
 use herald_sdk::v1;
 
-use crate::support::{Herald, Mode, NewAccount, Setup, new_key, on_both_stores, sms};
+use crate::support::{Herald, Mode, NewAccount, Setup, in_both_modes, new_key, sms};
 
-on_both_stores! {
+in_both_modes! {
     logs_hold_no_text_no_whole_number_and_no_key,
 }
 

@@ -12,11 +12,11 @@ use message::status::{LockState, OnUnknown, Status};
 use provider::magic::{self, Answer, Course, Magic, Refusal, Script};
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, every_message, nothing_held, on_both_stores, read,
+    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, every_message, in_both_modes, nothing_held, read,
     refusal, sms, stated, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     every_magic_recipient_ends_as_its_row_of_the_table_says,
     a_call_to_a_refusing_recipient_is_refused_as_its_row_says,
     the_seeded_mix_mostly_delivers,

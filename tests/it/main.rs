@@ -1,4 +1,4 @@
-//! The product through its public API: real processes, on both stores. `make test` brings what the tests need.
+//! The product through its public API: real processes, in both modes. `make test` brings what the tests need.
 
 #![allow(clippy::unwrap_used)]
 

@@ -6,9 +6,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use crate::support::{Herald, Mode, NewAccount, PART_PRICE, Setup, on_both_stores, refusal, sms};
+use crate::support::{Herald, Mode, NewAccount, PART_PRICE, Setup, in_both_modes, refusal, sms};
 
-on_both_stores! {
+in_both_modes! {
     a_preview_is_what_the_send_then_freezes,
     a_preview_shows_what_forces_an_encoding_and_changes_nothing,
 }

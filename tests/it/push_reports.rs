@@ -7,10 +7,10 @@ use herald_sdk::v1::report_service_client::ReportServiceClient;
 use herald_sdk::v1::{self, ErrorReason};
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, Setup, nothing_held, on_both_stores, refusal, sms, span, until,
+    Account, Herald, Mode, NewAccount, Setup, in_both_modes, nothing_held, refusal, sms, span, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     a_message_without_a_report_is_delivered_by_the_one_that_is_pushed,
     a_failure_that_is_pushed_gives_the_credit_back_and_tells_why,
     reports_of_unknown_messages_are_kept_listed_and_applied_once_the_message_is_known,

@@ -9,11 +9,11 @@ use herald_sdk::v1::{self, ErrorReason};
 use herald_sdk::{Client, Error};
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, item_error, nothing_held, on_both_stores, refusal,
+    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, in_both_modes, item_error, nothing_held, refusal,
     sms,
 };
 
-on_both_stores! {
+in_both_modes! {
     a_quote_prices_each_recipient_and_says_whether_the_credit_covers_it,
     a_quote_with_mistakes_names_them_all,
     an_adjustment_is_booked_once_and_never_below_zero,

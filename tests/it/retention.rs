@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use crate::support::raw::API;
 use crate::support::{
-    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, assert_refused, every_message, nothing_held,
-    on_both_stores, refusal, sms, soon, until,
+    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, assert_refused, every_message, in_both_modes,
+    nothing_held, refusal, sms, soon, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     retention_is_within_its_bounds_and_for_ever_unless_it_is_set,
     what_is_removed_is_in_the_archive_line_by_line_and_the_books_stay_clean,
     what_is_open_or_young_stays,

@@ -7,10 +7,10 @@ use herald_sdk::v1::message::{Credit, Status};
 use herald_sdk::v1::{self, ErrorReason};
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, nothing_held, on_both_stores, refusal, sms, span,
+    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, in_both_modes, nothing_held, refusal, sms, span,
 };
 
-on_both_stores! {
+in_both_modes! {
     a_scheduled_message_is_sent_in_its_time,
     a_scheduled_message_survives_a_kill_and_is_sent_in_its_time,
     what_is_late_when_the_server_comes_back_is_sent_at_once,

@@ -7,9 +7,9 @@ use herald_sdk::v1::{self, ErrorReason};
 use herald_sdk::{Item, ReportSubscription};
 use message::status::Status;
 
-use crate::support::{Herald, Mode, NewAccount, PART_PRICE, Setup, on_both_stores, read, sms, soon};
+use crate::support::{Herald, Mode, NewAccount, PART_PRICE, Setup, in_both_modes, read, sms, soon};
 
-on_both_stores! {
+in_both_modes! {
     a_message_moves_live_while_its_credit_is_held_and_then_captured,
     a_rate_holds_back_and_says_when_to_come_back,
 }

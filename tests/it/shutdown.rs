@@ -7,11 +7,11 @@ use herald_sdk::v1;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Herald, Mode, NewAccount, Setup, SimulatorProcess, every_message, free_port, nothing_held,
-    on_both_stores, sms, soon, until,
+    Herald, Mode, NewAccount, Setup, SimulatorProcess, every_message, free_port, in_both_modes, nothing_held,
+    sms, soon, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     a_stop_under_load_keeps_what_was_accepted_and_leaves_no_outcome_unknown,
 }
 

@@ -11,11 +11,11 @@ use herald_sdk::v1::{self, ErrorReason};
 use herald_sdk::{Client, Item};
 
 use crate::support::{
-    Account, DRAIN, Herald, Mode, NewAccount, Setup, assert_refused, free_port, nothing_held, on_both_stores,
+    Account, DRAIN, Herald, Mode, NewAccount, Setup, assert_refused, free_port, in_both_modes, nothing_held,
     refusal, sms, soon,
 };
 
-on_both_stores! {
+in_both_modes! {
     resumed_anywhere_a_stream_gives_every_later_event_exactly_once,
     a_token_is_good_on_every_call_that_takes_one,
     without_a_token_a_stream_begins_now_and_from_oldest_it_begins_at_one,

@@ -8,11 +8,11 @@ use tokio::task::JoinSet;
 
 use super::{admin, update};
 use crate::support::{
-    Herald, Mode, NewAccount, PART_PRICE, Setup, assert_refused, nothing_held, on_both_stores, refusal, sms,
+    Herald, Mode, NewAccount, PART_PRICE, Setup, assert_refused, in_both_modes, nothing_held, refusal, sms,
     until,
 };
 
-on_both_stores! {
+in_both_modes! {
     racers_with_one_key_make_one_client_and_another_request_is_refused,
     an_update_changes_what_its_mask_names_and_nothing_else,
     updates_of_different_fields_at_the_same_time_all_stand,

@@ -7,10 +7,10 @@ use herald_sdk::v1::{self, ErrorReason};
 
 use super::admin;
 use crate::support::{
-    Herald, Mode, NewAccount, Setup, assert_refused, new_key, on_both_stores, refusal, sms, soon, span, until,
+    Herald, Mode, NewAccount, Setup, assert_refused, in_both_modes, new_key, refusal, sms, soon, span, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     a_revoked_key_is_refused_and_its_open_stream_is_cut,
     a_rotated_key_goes_on_for_the_overlap_beside_its_successor,
     a_key_that_would_end_soon_is_not_prolonged_by_its_rotation,

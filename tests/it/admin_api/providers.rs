@@ -3,9 +3,9 @@
 use herald_sdk::v1;
 
 use super::admin;
-use crate::support::{Herald, Mode, NewAccount, Setup, nothing_held, on_both_stores, sms};
+use crate::support::{Herald, Mode, NewAccount, Setup, in_both_modes, nothing_held, sms};
 
-on_both_stores! {
+in_both_modes! {
     a_provider_is_unused_then_up_then_degraded,
 }
 

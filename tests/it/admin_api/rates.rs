@@ -5,10 +5,10 @@ use herald_sdk::v1::{self, ErrorReason};
 
 use super::admin;
 use crate::support::{
-    Herald, Mode, NewAccount, PART_PRICE, Setup, nothing_held, on_both_stores, refusal, sms,
+    Herald, Mode, NewAccount, PART_PRICE, Setup, in_both_modes, nothing_held, refusal, sms,
 };
 
-on_both_stores! {
+in_both_modes! {
     prices_change_for_new_messages_and_accepted_ones_keep_theirs,
     rates_are_listed_by_currency_and_prefix_in_pages,
     bad_rates_are_refused_all_together_and_none_is_set,

@@ -18,10 +18,10 @@ use cases::{broken_clients, broken_keys, broken_sends, broken_top_ups};
 
 use crate::support::raw::{self, Caller};
 use crate::support::{
-    Herald, Mode, NewAccount, PART_PRICE, Setup, assert_refused, on_both_stores, refusal, sms, soon,
+    Herald, Mode, NewAccount, PART_PRICE, Setup, assert_refused, in_both_modes, refusal, sms, soon,
 };
 
-on_both_stores! {
+in_both_modes! {
     each_field_of_a_send_that_breaks_its_limits_is_named,
     refusals_carry_the_figures_that_a_program_needs,
     operators_mistakes_are_named_too,

@@ -14,13 +14,13 @@ use message::id::{AuditEntryId, Entropy};
 
 use crate::support::raw::Caller;
 use crate::support::{
-    Account, Herald, Mode, NewAccount, Setup, assert_refused, free_port, metric, new_key, on_both_stores,
+    Account, Herald, Mode, NewAccount, Setup, assert_refused, free_port, in_both_modes, metric, new_key,
     refusal, soon, take_machine, until,
 };
 use flood::Flood;
 use keys::id_of;
 
-on_both_stores! {
+in_both_modes! {
     a_key_has_so_many_streams_and_no_more,
     who_comes_through_a_trusted_proxy_is_limited_alone,
 }
@@ -43,7 +43,7 @@ async fn a_flood_of_bad_keys_costs_no_bcrypt_and_does_not_slow_down_a_good_key_f
     // Measured on a server as it is: not with timers that run thousands of times faster.
     let setup = Setup::default().set("HERALD_METRICS_LISTEN", &metrics).set("HERALD_TIME_SCALE", 1);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut herald = Herald::start_in(Mode::Sqlite, setup, folder).await;
+    let mut herald = Herald::start_in(Mode::Embedded, setup, folder).await;
     let account = herald.account(NewAccount::default()).await;
     let client = herald.impatient_client(&account.key);
     client.balance().await.expect("the key is good");
@@ -93,7 +93,7 @@ async fn p99_beside_a_flood(herald: &Herald, good_key: &str, client: &herald_sdk
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_revoked_elsewhere_stops_working_and_its_streams_end_within_ten_seconds() {
     // A store that two processes can open.
-    let mut herald = Herald::start(Mode::Postgres, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Engines, Setup::default()).await;
     let account = herald.account(NewAccount::default()).await;
     let key = new_key(&herald, &account.id, &[v1::Scope::Read, v1::Scope::Billing]).await;
     let client = herald.impatient_client(&key);

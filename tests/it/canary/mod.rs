@@ -19,13 +19,13 @@ use crate::contract::{errors_in, provider_key};
 use crate::isolation::{rows as isolated, things};
 use crate::support::raw::{self, Caller};
 use crate::support::{
-    Account, DRAIN, Herald, Mode, NewAccount, Process, Setup, free_port, herald, nothing_held,
-    on_both_stores, sms,
+    Account, DRAIN, Herald, Mode, NewAccount, Process, Setup, free_port, herald, in_both_modes, nothing_held,
+    sms,
 };
 use birds::{Bird, KEY, LABEL, TEXT, content, labels, number, tries};
 use fields::fields;
 
-on_both_stores! {
+in_both_modes! {
     what_clients_send_shows_nowhere_but_in_answers,
 }
 

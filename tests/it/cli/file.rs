@@ -15,7 +15,7 @@ const MESSAGES: &str = "to,text,reference,metadata.order\n\
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_sent_once_however_often_the_command_is_repeated() {
-    let mut herald = Herald::start(Mode::Sqlite, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Embedded, Setup::default()).await;
     let account = herald.account(NewAccount::default()).await;
     let cli = Cli::new(&herald, &account.key);
     std::fs::write(herald.path("x.csv"), MESSAGES).expect("the file is written");
@@ -56,7 +56,7 @@ async fn a_file_is_sent_once_however_often_the_command_is_repeated() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_with_a_mistake_sends_nothing_at_all() {
-    let mut herald = Herald::start(Mode::Sqlite, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Embedded, Setup::default()).await;
     let account = herald.account(NewAccount::default()).await;
     let cli = Cli::new(&herald, &account.key);
     for (content, told) in [

@@ -1,4 +1,4 @@
-//! The command line as a program: the real binary against a real server. One store is enough: nothing here depends on it.
+//! The command line as a program: the real binary against a real server. One mode is enough: nothing here depends on it.
 
 mod file;
 mod page;

@@ -5,7 +5,7 @@ use crate::support::{Herald, Mode, NewAccount, Setup, free_port, sms};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pipe_gets_no_colours_unless_it_asks_for_them() {
-    let mut herald = Herald::start(Mode::Sqlite, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Embedded, Setup::default()).await;
     let account = herald.account(NewAccount::default()).await;
     account.client.send(sms("+12025550100", "Hello")).await.expect("the send is accepted");
     let cli = Cli::new(&herald, &account.key);
@@ -41,7 +41,7 @@ async fn shells_get_what_they_need_to_complete_every_verb() {
 async fn a_node_says_whether_it_is_ready() {
     let (metrics, silent) = (free_port(), free_port());
     let setup = Setup::default().set("HERALD_METRICS_LISTEN", format!("127.0.0.1:{metrics}"));
-    let mut herald = Herald::start(Mode::Sqlite, setup).await;
+    let mut herald = Herald::start(Mode::Embedded, setup).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ready = async |port: Option<u16>| {
         let file = folder.path().join("herald.toml");

@@ -7,7 +7,7 @@ use crate::support::{Herald, Mode, NewAccount, Setup};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_key_is_alone_on_standard_output_and_works() {
-    let mut herald = Herald::start(Mode::Sqlite, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Embedded, Setup::default()).await;
     let account = herald.account(NewAccount::default()).await;
     let operator = Cli::new(&herald, herald.operator_key());
 

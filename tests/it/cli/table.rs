@@ -67,7 +67,7 @@ async fn final_message(account: &Account, to: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_verb_answers_in_its_shape_and_is_refused_by_its_exit_code() {
-    let mut herald = Herald::start(Mode::Sqlite, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Embedded, Setup::default()).await;
     let world = World::new(&herald).await;
     // A key that was one, so that only the server can tell.
     let ended = new_key(&herald, &world.account.id, &[herald_sdk::v1::Scope::Read]).await;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::docs::described::{OF_ANY, Place, REASONS, RPCS};
 use crate::isolation::{rows as isolated, things};
 use crate::support::raw::{self, Caller};
-use crate::support::{Herald, Mode, NewAccount, Setup, new_key, on_both_stores};
+use crate::support::{Herald, Mode, NewAccount, Setup, in_both_modes, new_key};
 use rows::{Row, Who, rows};
 use told::{assert_call_told, assert_told};
 use world::{ABSENT, World};
@@ -26,7 +26,7 @@ use world::{ABSENT, World};
 pub(crate) use told::errors_in;
 pub(crate) use world::provider_key;
 
-on_both_stores! {
+in_both_modes! {
     every_documented_error_comes_as_it_is_documented,
     every_rpc_answers_its_rightful_caller,
 }

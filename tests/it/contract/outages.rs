@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 use super::told::{assert_call_told, assert_told, errors_in, reason_of};
 use crate::isolation::{rows as isolated, things};
 use crate::support::raw::{self, Caller};
-use crate::support::{Account, Herald, Mode, NewAccount, Setup, on_both_stores, sms, until};
+use crate::support::{Account, Herald, Mode, NewAccount, Setup, in_both_modes, sms, until};
 
-on_both_stores! {
+in_both_modes! {
     a_server_that_stops_says_so_on_every_stream,
 }
 
@@ -59,7 +59,7 @@ fn end_of<T: Send + 'static>(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_its_database_says_that_it_is_unavailable_and_nothing_else() {
-    let mut herald = Herald::start(Mode::Postgres, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Engines, Setup::default()).await;
     let account = herald.account(NewAccount::default()).await;
     let things = things(&herald, &account).await;
     let mut beside = away_from(&herald).await;
@@ -95,7 +95,7 @@ fn items(method: &prost_reflect::MethodDescriptor, answer: Bytes) -> Vec<Status>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_takes_longer_than_its_deadline_is_told_so() {
-    let mut herald = Herald::start(Mode::Postgres, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Engines, Setup::default()).await;
     let account = herald.account(NewAccount::default()).await;
     let caller = Caller::new(&herald).with_key(&account.key);
     account.client.balance().await.expect("the key is known");
@@ -118,7 +118,7 @@ async fn a_call_that_takes_longer_than_its_deadline_is_told_so() {
 async fn a_server_with_too_much_waiting_says_so() {
     /// More than wait for one writer of batches.
     const WAITING: usize = 10;
-    let mut herald = Herald::start(Mode::Postgres, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Engines, Setup::default()).await;
     // Without credit, so that what waits comes to nothing.
     let account = herald.account(NewAccount::with_credit(0)).await;
     let mut messaging = herald.impatient_client(&account.key).raw().messaging();

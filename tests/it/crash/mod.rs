@@ -17,8 +17,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, free_port, on_both_stores, span,
-    take_machine, tireless, until,
+    Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, free_port, in_both_modes, span, take_machine,
+    tireless, until,
 };
 use check::in_flight_at_kills;
 use end::{assert_clean_books, assert_kept, seed};
@@ -40,7 +40,7 @@ const SIMULATOR_SCALE: f64 = 0.4;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
 const CREDIT: i64 = 1_000_000_000;
 
-on_both_stores! {
+in_both_modes! {
     killed_at_random_under_load_it_keeps_every_promise,
 }
 

@@ -55,7 +55,7 @@ stories! {
 /// Bugs that a story of another file finds, and what it says then.
 const ELSEWHERE: &[(Bug, &str, &str)] = &[(
     Bug::MissingClientPredicate,
-    "isolation::a_foreign_id_is_answered_exactly_as_an_absent_one::on_postgres",
+    "isolation::a_foreign_id_is_answered_exactly_as_an_absent_one::on_engines",
     "GetMessage",
 )];
 
@@ -87,7 +87,7 @@ async fn assert_found(bug: Bug, story: &str, word: &str) {
 /// A server at a fixed address that starts with these faults; and an account at it.
 async fn faulty(faults: &str, setup: Setup, new: NewAccount) -> (Herald, Account) {
     let setup = setup.set("HERALD_LISTEN", format!("127.0.0.1:{}", free_port()));
-    let mut herald = Herald::start(Mode::Postgres, setup).await;
+    let mut herald = Herald::start(Mode::Engines, setup).await;
     let account = herald.account(new).await;
     let account = Account { client: tireless(herald.config(&account.key)), ..account };
     herald.stop().await;
@@ -115,7 +115,7 @@ async fn what_is_acknowledged_is_committed() {
 }
 
 async fn a_retry_is_offered_though_its_message_was_offered_before() {
-    let mut herald = Herald::start(Mode::Postgres, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Engines, Setup::default()).await;
     let account = herald.account(NewAccount::default()).await;
     let sent = account.client.send(sms("+12025550121", "Hello")).await.expect("the send is accepted").message;
     delivered(&account, &sent.id).await;
@@ -125,7 +125,7 @@ async fn a_retry_is_offered_though_its_message_was_offered_before() {
 async fn credit_is_resolved_once() {
     let mut new = NewAccount::default();
     new.client.capture_on = CaptureOn::Sent.into();
-    let mut herald = Herald::start(Mode::Postgres, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Engines, Setup::default()).await;
     let account = herald.unsettled_account(new).await;
     // What it holds would pay for a second capture.
     let later = v1::SendMessageRequest {
@@ -241,7 +241,7 @@ async fn what_redis_alone_knows_never_was() {
 }
 
 async fn senders_and_workers_of_one_client_take_turns() {
-    let mut herald = Herald::start(Mode::Postgres, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Engines, Setup::default()).await;
     let account = herald.account(NewAccount::default()).await;
     let mut senders = JoinSet::new();
     for _ in 0..16 {
@@ -263,7 +263,7 @@ async fn senders_and_workers_of_one_client_take_turns() {
 }
 
 async fn transactions_of_many_clients_never_deadlock() {
-    let mut herald = Herald::start(Mode::Postgres, Setup::default()).await;
+    let mut herald = Herald::start(Mode::Engines, Setup::default()).await;
     let (mut senders, mut accounts) = (JoinSet::new(), Vec::new());
     for _ in 0..24 {
         let account = herald.account(NewAccount::default()).await;

@@ -65,12 +65,9 @@ impl Scene {
             .set("HERALD_SIMULATOR__ANSWER_TIMEOUT_MS", 1_500)
             .set("HERALD_TIMING__LEASE_MS", 3_000)
             .set("HERALD_TIMING__UNAVAILABLE_PAUSE_MS", 500)
-            .set("HERALD_QUEUE__URL", std::env::var("HERALD_TEST_NATS_URL").unwrap())
-            .set("HERALD_QUEUE__PREFIX", format!("t{}", std::process::id()))
-            .set("HERALD_REDIS__URL", std::env::var("HERALD_TEST_REDIS_URL").unwrap())
-            .set("HERALD_REDIS__TIMEOUT_MS", 1_000)
-            .set("HERALD_REDIS__PREFIX", format!("t{}", std::process::id()));
-        let herald = Herald::start_in(Mode::Postgres, setup, folder).await;
+            // What was taken by a server that died comes again.
+            .set("HERALD_QUEUE__ACK_WAIT_MS", 5_000);
+        let herald = Herald::start_in(Mode::Engines, setup, folder).await;
         let mut new = NewAccount::with_credit(CREDIT);
         new.client.report_timeout = Some(span(REPORT_TIMEOUT));
         let account = herald.account(new).await;
@@ -111,7 +108,7 @@ impl Scene {
     async fn crash_at(&mut self, point: &str, traffic: &mut Traffic) -> Micros {
         let is_at_start = AT_START.iter().any(|start| point.starts_with(start));
         if point.starts_with("restock.") {
-            self.herald.set("HERALD_QUEUE__PREFIX", point.replace('.', "_"));
+            self.herald.lose_streams().await;
         }
         if point.starts_with("partition.") {
             self.add_old_partition().await;

@@ -43,7 +43,8 @@ const CALM: u32 = 11;
 
 /// A server with the limits that it has by itself.
 async fn victim(setup: Setup) -> (Herald, Account) {
-    let herald = Herald::start(Mode::Sqlite, setup.without("HERALD_LISTENER__NEW_STREAMS_PER_SECOND")).await;
+    let herald =
+        Herald::start(Mode::Embedded, setup.without("HERALD_LISTENER__NEW_STREAMS_PER_SECOND")).await;
     let account = herald.account(NewAccount::default()).await;
     (herald, account)
 }
@@ -52,7 +53,7 @@ async fn victim(setup: Setup) -> (Herald, Account) {
 async fn lone_victim() -> (Herald, Account) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let setup = Setup::default().without("HERALD_LISTENER__NEW_STREAMS_PER_SECOND");
-    let herald = Herald::start_in(Mode::Sqlite, setup, folder).await;
+    let herald = Herald::start_in(Mode::Embedded, setup, folder).await;
     let account = herald.account(NewAccount::default()).await;
     (herald, account)
 }

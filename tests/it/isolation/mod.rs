@@ -18,11 +18,11 @@ use rows::{Named, OF_PROVIDERS, RESUME_TOKEN, ROWS, Things, rows};
 
 use crate::support::raw::{self, Caller};
 use crate::support::{
-    Account, Herald, Mode, NewAccount, Setup, assert_refused, new_key, nothing_held, on_both_stores, sms,
+    Account, Herald, Mode, NewAccount, Setup, assert_refused, in_both_modes, new_key, nothing_held, sms,
     until,
 };
 
-on_both_stores! {
+in_both_modes! {
     a_foreign_id_is_answered_exactly_as_an_absent_one,
     a_malformed_id_is_refused_by_the_name_of_its_field,
     nothing_of_another_client_is_in_any_answer,
@@ -114,7 +114,7 @@ async fn every_method_demands_a_valid_key(mode: Mode) {
     let things = things(&herald, &own).await;
     // A key of the right form, with a right checksum, that was never made here: another installation's.
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut elsewhere = Herald::start_in(Mode::Sqlite, Setup::default(), folder).await;
+    let mut elsewhere = Herald::start_in(Mode::Embedded, Setup::default(), folder).await;
     let stranger = elsewhere.operator_key().to_owned();
     elsewhere.finish().await;
     for (row, method) in rows() {

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::account::{Account, NewAccount, every_message, nothing_held};
-use super::mode::{Database, Mode};
+use super::database::Database;
+use super::mode::{Backing, Mode};
 #[cfg(feature = "faults")]
 use super::process::{Ended, with_planted};
 use super::process::{Printed, Process, herald};
@@ -76,7 +77,7 @@ impl Setup {
 
 /// A server and all that belongs to it. A story ends with [`Herald::finish`].
 pub(crate) struct Herald {
-    /// Declared first: the process goes before the database and the folder that it uses.
+    /// Declared first: the process goes before what backs it and the folder that it uses.
     server: Option<Process>,
     address: SocketAddr,
     starts: u32,
@@ -85,7 +86,7 @@ pub(crate) struct Herald {
     /// Keys of the clients whose messages are looked at in the end.
     keys: Mutex<Vec<String>>,
     is_finished: bool,
-    database: Database,
+    backing: Backing,
     folder: TempDir,
     /// Held as long as the story goes on.
     machine: Option<OwnedRwLockReadGuard<()>>,
@@ -104,14 +105,14 @@ impl Herald {
 
     /// The same for a caller that has the machine.
     pub(crate) async fn start_in(mode: Mode, setup: Setup, folder: TempDir) -> Self {
-        let database = mode.database(folder.path()).await;
+        let backing = mode.backing(folder.path()).await;
         let mut settings = setup.settings;
         let pepper = folder.path().join("pepper");
-        for (name, value) in [
-            ("HERALD_STORE_URL", database.url().to_owned()),
+        let own = [
             ("HERALD_PEPPER_FILE", pepper.display().to_string()),
             ("HERALD_LISTEN", "127.0.0.1:0".to_owned()),
-        ] {
+        ];
+        for (name, value) in backing.settings().chain(own) {
             if !settings.iter().any(|(known, _)| known == name) {
                 settings.push((name.to_owned(), value));
             }
@@ -124,7 +125,7 @@ impl Herald {
             operator_key: String::new(),
             keys: Mutex::default(),
             is_finished: false,
-            database,
+            backing,
             folder,
             machine: None,
         };
@@ -175,10 +176,10 @@ impl Herald {
         self.server.take().expect("the server runs").ended().await
     }
 
-    /// Changes a setting for the next start.
-    pub(crate) fn set(&mut self, name: &str, value: impl ToString) {
-        self.settings.retain(|(known, _)| known != name);
-        self.settings.push((name.to_owned(), value.to_string()));
+    /// What waits in NATS is gone.
+    #[cfg(feature = "faults")]
+    pub(crate) async fn lose_streams(&self) {
+        self.backing.lose_streams().await;
     }
 
     /// SIGKILL.
@@ -220,7 +221,7 @@ impl Herald {
     }
 
     pub(crate) fn database(&self) -> &Database {
-        &self.database
+        &self.backing.database
     }
 
     /// What the server has logged.

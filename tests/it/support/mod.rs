@@ -1,8 +1,9 @@
-//! The harness: real processes, real stores, and what every story asserts at its end.
+//! The harness: real processes, real engines, and what every story asserts at its end.
 
 mod account;
 mod balancer;
 mod cluster;
+mod database;
 mod engine;
 mod herald;
 mod metrics;
@@ -11,8 +12,10 @@ mod process;
 pub(crate) mod raw;
 pub(crate) mod read;
 mod refusal;
+mod removal;
 mod simulator;
 pub(crate) mod stated;
+mod streams;
 mod wait;
 
 use std::net::TcpListener;
@@ -24,7 +27,7 @@ pub(crate) use herald::{
     DRAIN, Herald, PART_PRICE, Setup, served_address, share_machine, take_machine, tireless,
 };
 pub(crate) use metrics::metric;
-pub(crate) use mode::{Mode, on_both_stores};
+pub(crate) use mode::{Mode, in_both_modes};
 #[cfg(feature = "faults")]
 pub(crate) use process::PLANTED;
 pub(crate) use process::{Ended, Process, herald};

@@ -1,120 +1,103 @@
-//! The two stores that every story runs on.
+//! The two modes that every story runs in.
 
 use std::path::Path;
-use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use delivery::port::Store;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Executor};
-use store_postgres::PostgresStore;
-use store_sqlite::SqliteStore;
+use super::database::Database;
+use super::streams::Streams;
 
-/// A superuser's URL; each test makes its own database with it.
-const POSTGRES_URL: &str = "HERALD_TEST_POSTGRES_URL";
+/// A server's URL; each test has its own prefix there.
+const REDIS_URL: &str = "HERALD_TEST_REDIS_URL";
 
-/// Which store the server under test has.
+/// What the server under test works with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    Sqlite,
-    Postgres,
+    /// SQLite, and the rest in the process.
+    Embedded,
+    /// PostgreSQL, NATS and Redis.
+    Engines,
 }
 
-/// Makes two tests of each story, `STORY::on_sqlite` and `STORY::on_postgres`.
-macro_rules! on_both_stores {
+/// Makes two tests of each story, `STORY::embedded` and `STORY::on_engines`.
+macro_rules! in_both_modes {
     ($($story:ident,)+) => {$(
         mod $story {
             use $crate::support::Mode;
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_sqlite() {
-                super::$story(Mode::Sqlite).await;
+            async fn embedded() {
+                super::$story(Mode::Embedded).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_postgres() {
-                super::$story(Mode::Postgres).await;
+            async fn on_engines() {
+                super::$story(Mode::Engines).await;
             }
         }
     )+};
 }
-pub(crate) use on_both_stores;
+pub(crate) use in_both_modes;
 
-/// An empty database of its own, removed on drop.
-pub(crate) struct Database {
-    url: String,
-    /// On PostgreSQL: the superuser's URL and the name to drop.
-    to_drop: Option<(String, String)>,
+/// What one test's server keeps outside its process: empty at first, removed on drop.
+pub(crate) struct Backing {
+    pub(crate) database: Database,
+    engines: Option<Engines>,
+}
+
+/// One test's part of the servers that all tests share.
+struct Engines {
+    streams: Streams,
+    redis: String,
+    /// Of streams, subjects and keys; and the name of the database.
+    prefix: String,
 }
 
 impl Mode {
-    /// Makes the database; a SQLite file lies in `folder`.
-    pub(crate) async fn database(self, folder: &Path) -> Database {
+    /// A SQLite file lies in `folder`.
+    pub(crate) async fn backing(self, folder: &Path) -> Backing {
         match self {
-            Self::Sqlite => {
-                Database { url: format!("sqlite:{}", folder.join("herald.db").display()), to_drop: None }
+            Self::Embedded => Backing { database: Database::file_in(folder), engines: None },
+            Self::Engines => {
+                // Whoever finds such a name after the tests may remove what has it.
+                let prefix = format!("herald_it_{:016x}", rand::random::<u64>());
+                let database = Database::on_postgres(prefix.clone()).await;
+                let streams = Streams::called(&prefix);
+                Backing { database, engines: Some(Engines { streams, redis: url_in(REDIS_URL), prefix }) }
             }
-            Self::Postgres => postgres_database().await,
         }
     }
 }
 
-async fn postgres_database() -> Database {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let server = std::env::var(POSTGRES_URL).unwrap_or_else(|_| {
-        panic!("{POSTGRES_URL} is not set: run `make test`, which provides a PostgreSQL")
-    });
-    let name = format!("herald_it_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    run_as_superuser(&server, &format!("CREATE DATABASE {name}")).await.expect("a database is made");
-    let (base, _) = server.rsplit_once('/').expect("the URL names a database");
-    Database { url: format!("{base}/{name}"), to_drop: Some((server, name)) }
-}
-
-async fn run_as_superuser(server: &str, statement: &str) -> Result<(), sqlx::Error> {
-    let mut connection = PgConnectOptions::from_str(server)?.connect().await?;
-    connection.execute(sqlx::AssertSqlSafe(statement.to_owned())).await.map(drop)
-}
-
-impl Database {
-    /// As the server's `store_url` setting takes it.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Opens the store beside, or after, the server. A SQLite store has one process at a time.
-    pub(crate) async fn open(&self) -> Arc<dyn Store> {
-        match self.url.strip_prefix("sqlite:") {
-            Some(path) => Arc::new(
-                SqliteStore::open(Path::new(path), store_sqlite::Clock::Database)
-                    .await
-                    .expect("the store opens"),
-            ),
-            None => Arc::new(
-                PostgresStore::connect(
-                    &self.url,
-                    store_postgres::PoolOptions::default(),
-                    store_postgres::Clock::Database,
-                )
-                .await
-                .expect("the store opens"),
-            ),
-        }
+impl Backing {
+    /// By the names of their environment variables.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let store = ("HERALD_STORE_URL", self.database.url().to_owned());
+        std::iter::once(store).chain(self.engines.iter().flat_map(Engines::settings))
     }
 }
 
-impl Drop for Database {
-    fn drop(&mut self) {
-        let Some((server, name)) = self.to_drop.take() else { return };
-        // A thread of its own: the test's runtime may be on its way out.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime
-                .block_on(run_as_superuser(&server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")))
-                .map_err(std::io::Error::other)
-        });
-        if let Ok(Err(error)) = dropped.join() {
-            eprintln!("a test's database was not dropped: {error}");
-        }
+#[cfg(feature = "faults")]
+impl Backing {
+    /// What waits in NATS is gone.
+    pub(crate) async fn lose_streams(&self) {
+        self.engines.as_ref().expect("the server has engines").streams.lose().await;
     }
+}
+
+impl Engines {
+    fn settings(&self) -> [(&'static str, String); 5] {
+        [
+            ("HERALD_QUEUE__URL", self.streams.url().to_owned()),
+            ("HERALD_QUEUE__PREFIX", self.prefix.clone()),
+            ("HERALD_REDIS__URL", self.redis.clone()),
+            ("HERALD_REDIS__PREFIX", self.prefix.clone()),
+            // A machine that is busy with other tests must not take Redis for gone.
+            ("HERALD_REDIS__TIMEOUT_MS", "1000".to_owned()),
+        ]
+    }
+}
+
+/// The URL that an environment variable names.
+pub(super) fn url_in(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set: run `make test`, which provides the server"))
 }

@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 
 use super::upload::{Upload, accepted, frame};
 use crate::support::{
-    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, every_message, nothing_held, on_both_stores, until,
+    Account, Herald, Mode, NewAccount, PART_PRICE, Setup, every_message, in_both_modes, nothing_held, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     a_server_that_is_killed_loses_nothing_acknowledged_and_repeats_nothing,
     a_connection_that_is_cut_loses_nothing_acknowledged_and_repeats_nothing,
 }

@@ -14,7 +14,7 @@ use herald_sdk::v1::messaging_service_client::MessagingServiceClient;
 use herald_sdk::v1::{self, ErrorReason};
 
 use super::upload::{Upload, accepted};
-use crate::support::{Herald, Mode, NewAccount, PART_PRICE, Setup, on_both_stores, sms, until};
+use crate::support::{Herald, Mode, NewAccount, PART_PRICE, Setup, in_both_modes, sms, until};
 
 const COUNT: usize = 100_000;
 /// After so many the server has all that it needs.
@@ -27,7 +27,7 @@ const WINDOW: u32 = 65_535;
 const UNREAD_MAX: usize = 6_000;
 const GROWTH_MAX_KIB: u64 = 64 * 1024;
 
-on_both_stores! {
+in_both_modes! {
     a_hundred_thousand_sends_with_a_slow_reader_take_bounded_memory_and_are_acknowledged_once,
 }
 

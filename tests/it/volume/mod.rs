@@ -14,11 +14,11 @@ use herald_sdk::v1::{self, ErrorReason};
 use upload::{Upload, accepted, frame, outcome, refused, rest};
 
 use crate::support::{
-    Herald, Mode, NewAccount, PART_PRICE, Setup, assert_refused, every_message, nothing_held, on_both_stores,
+    Herald, Mode, NewAccount, PART_PRICE, Setup, assert_refused, every_message, in_both_modes, nothing_held,
     sms, soon, until,
 };
 
-on_both_stores! {
+in_both_modes! {
     half_closing_ends_well_once_all_is_acknowledged,
     an_item_without_a_key_or_with_a_mistake_is_refused_alone,
     a_frame_without_a_message_ends_the_stream_after_what_was_read,

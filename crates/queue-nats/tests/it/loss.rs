@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use delivery::model::MessageKey;
 use delivery::port::Queue;
 use futures_util::StreamExt;
-use queue_nats::{NatsQueue, Options, Unhealthy};
+use queue_nats::{Options, Unhealthy};
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{Installation, LANE, PATIENCE, Server, keys, offers, take_all, until};
+use crate::server::{Installation, LANE, Node, PATIENCE, Server, keys, offers, take_all, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_deleted_under_takers_and_offerers_comes_back_with_another_epoch() {
@@ -43,7 +43,7 @@ async fn a_stream_that_is_deleted_under_takers_and_offerers_comes_back_with_anot
 }
 
 /// Offers and takes until `stop`, and counts what it took.
-async fn work(node: Arc<NatsQueue>, taken: Arc<AtomicUsize>, stop: CancellationToken) {
+async fn work(node: Arc<Node>, taken: Arc<AtomicUsize>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         node.offer(LANE, &offers(&keys(1, 20))).await;
         if let Ok(tickets) = tokio::time::timeout(PATIENCE, node.take(LANE, 20)).await {
@@ -76,7 +76,7 @@ async fn consumers_that_are_deleted_come_back_with_all_that_waits() {
 }
 
 /// Takes what comes until nothing waits.
-async fn take_until_empty(queue: &NatsQueue) -> Vec<MessageKey> {
+async fn take_until_empty(queue: &Node) -> Vec<MessageKey> {
     let mut taken = Vec::new();
     while queue.waiting(LANE).await > 0 {
         if let Ok(some) = tokio::time::timeout(PATIENCE, take_all(queue, 1)).await {

@@ -1,12 +1,15 @@
 //! Servers and installations for tests.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use delivery::model::MessageKey;
+use async_trait::async_trait;
+use delivery::model::{DeadLetter, MessageKey};
 use delivery::port::{Offer, Queue, Ticket};
 use message::Timestamp;
 use message::id::{ClientId, Entropy, MessageId};
@@ -23,6 +26,21 @@ const VARIABLE: &str = "HERALD_TEST_NATS_URL";
 pub(crate) struct Installation {
     pub(crate) urls: Vec<String>,
     pub(crate) options: Options,
+    /// On a server that lives longer than the test.
+    leftover: Option<Arc<Leftover>>,
+}
+
+/// One node's queue.
+pub(crate) struct Node {
+    /// Declared first: it ends before its streams go, which it would make again.
+    queue: NatsQueue,
+    _leftover: Option<Arc<Leftover>>,
+}
+
+/// The streams that an installation would leave on its server. Removed on drop.
+struct Leftover {
+    urls: Vec<String>,
+    stream: String,
 }
 
 impl Installation {
@@ -33,7 +51,10 @@ impl Installation {
                 "{VARIABLE} names no server: run `make test`, or set it to the URL of a NATS with JetStream for tests"
             )
         };
-        Self::on(&url)
+        let mut installation = Self::on(&url);
+        let (urls, stream) = (installation.urls.clone(), installation.options.stream.clone());
+        installation.leftover = Some(Arc::new(Leftover { urls, stream }));
+        installation
     }
 
     pub(crate) fn on(urls: &str) -> Self {
@@ -48,7 +69,7 @@ impl Installation {
             dead_letter_bytes: 1 << 20,
             ..Options::default()
         };
-        Self { urls: urls.split(',').map(str::to_owned).collect(), options }
+        Self { urls: urls.split(',').map(str::to_owned).collect(), options, leftover: None }
     }
 
     pub(crate) async fn connect(&self) -> Connection {
@@ -57,13 +78,65 @@ impl Installation {
     }
 
     /// The queue as one node has it, on a connection of its own.
-    pub(crate) async fn node(&self) -> NatsQueue {
-        NatsQueue::start(&self.connect().await, self.options.clone()).await.unwrap()
+    pub(crate) async fn node(&self) -> Node {
+        let queue = NatsQueue::start(&self.connect().await, self.options.clone()).await.unwrap();
+        Node { queue, _leftover: self.leftover.clone() }
     }
 
     /// An operator's connection.
     pub(crate) async fn jetstream(&self) -> jetstream::Context {
         jetstream::new(async_nats::connect(self.urls.clone()).await.unwrap())
+    }
+}
+
+impl Deref for Node {
+    type Target = NatsQueue;
+
+    fn deref(&self) -> &NatsQueue {
+        &self.queue
+    }
+}
+
+#[async_trait]
+impl Queue for Node {
+    async fn offer(&self, lane: &str, offers: &[Offer]) {
+        self.queue.offer(lane, offers).await;
+    }
+
+    async fn take(&self, lane: &str, limit: usize) -> Vec<Box<dyn Ticket>> {
+        self.queue.take(lane, limit).await
+    }
+
+    async fn waiting(&self, lane: &str) -> usize {
+        self.queue.waiting(lane).await
+    }
+
+    async fn begun(&self) -> String {
+        self.queue.begun().await
+    }
+
+    async fn dead(&self, letters: &[DeadLetter]) {
+        self.queue.dead(letters).await;
+    }
+}
+
+impl Drop for Leftover {
+    /// A runtime of its own, on its own thread: the test's is on its way out.
+    fn drop(&mut self) {
+        let (urls, stream) = (std::mem::take(&mut self.urls), std::mem::take(&mut self.stream));
+        let remover = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let Ok(client) = async_nats::connect(urls).await else { return };
+                let jetstream = jetstream::new(client);
+                for name in [format!("{stream}_DEAD_LETTERS"), stream] {
+                    // A test may have refused to make it, or have removed it.
+                    let _ = jetstream.delete_stream(name).await;
+                }
+            });
+        });
+        // The test has its verdict already.
+        let _ = remover.join();
     }
 }
 
@@ -157,7 +230,7 @@ pub(crate) fn offers(keys: &[MessageKey]) -> Vec<Offer> {
 }
 
 /// Takes until `count` ids are there, each done; sorted.
-pub(crate) async fn take_all(queue: &NatsQueue, count: usize) -> Vec<MessageKey> {
+pub(crate) async fn take_all(queue: &Node, count: usize) -> Vec<MessageKey> {
     let mut taken = Vec::new();
     while taken.len() < count {
         for ticket in queue.take(LANE, count - taken.len()).await {
@@ -169,7 +242,7 @@ pub(crate) async fn take_all(queue: &NatsQueue, count: usize) -> Vec<MessageKey>
     taken
 }
 
-pub(crate) async fn is_silent(queue: &NatsQueue, span: Duration) -> bool {
+pub(crate) async fn is_silent(queue: &Node, span: Duration) -> bool {
     tokio::time::timeout(span, queue.take(LANE, 1)).await.is_err()
 }
 
