@@ -230,7 +230,8 @@ async fn finish(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
             let sql = format!("ALTER TABLE {parent} DETACH PARTITION {name} FINALIZE");
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
         }
-        sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {name}"))).execute(&mut *connection).await?;
+        let dropped = sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {name}"))).execute(&mut *connection);
+        crash_point!("partition.finish", dropped).await?;
     }
     Ok(())
 }

@@ -82,8 +82,11 @@ impl Errands {
         };
         let (of, till) = (client(0), calm());
         run(Box::new(|| Box::pin(cancel(of, till))));
-        let (of, till) = (client(1), calm());
-        run(Box::new(|| Box::pin(replay(of, operator, till))));
+        // Each takes long to fail.
+        for _ in 0..3 {
+            let (of, by, till) = (client(1), operator.clone(), calm());
+            run(Box::new(|| Box::pin(replay(of, by, till))));
+        }
         let (of, till) = (client(2), calm());
         run(Box::new(|| Box::pin(push(of, pusher, till))));
         let (of, till) = (client(3), calm());

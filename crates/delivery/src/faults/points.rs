@@ -88,6 +88,7 @@ pub const POINTS: &[&str] = &[
     "partition.attach",
     "partition.commit",
     "partition.detach",
+    "partition.finish",
     "partition.drop",
     "retention.settings",
     "retention.now",

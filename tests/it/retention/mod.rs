@@ -1,5 +1,8 @@
 //! What is older than the operator wants to keep is archived, then removed, and nothing else is.
 
+#[cfg(feature = "faults")]
+mod crashes;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -164,6 +167,11 @@ fn keeping(archive: &Path) -> Setup {
 /// Sets how long things are kept while no server runs: less than the API allows.
 async fn keep(herald: &mut Herald, retention: Retention) {
     herald.stop().await;
+    keep_while_stopped(herald, retention).await;
+    herald.start_server().await;
+}
+
+async fn keep_while_stopped(herald: &Herald, retention: Retention) {
     let store = herald.database().open().await;
     let now = store.now().await.expect("the store is open");
     let entry = delivery::model::AuditEntry {
@@ -179,8 +187,6 @@ async fn keep(herald: &mut Herald, retention: Retention) {
         request_id: String::new(),
     };
     store.set_retention(&retention, &entry).await.expect("it is set");
-    drop(store);
-    herald.start_server().await;
 }
 
 async fn every_event(account: &Account) -> Vec<v1::Event> {
