@@ -16,11 +16,11 @@ dev: ## Run Herald in one process, with nothing to install; state is kept in .he
 
 test: ## Run all tests; finds, starts or installs the servers they need.
 	@grpcurl="$$(tests/tools/ensure.sh grpcurl)"; oracle="$$(tests/tools/ensure.sh sms-oracle)"; \
-	HERALD_TEST_GRPCURL="$$grpcurl" HERALD_TEST_SMS_ORACLE="$$oracle" tests/services/with-services.sh $(CARGO) test $(if $(findstring -p ,$(ARGS)),,--workspace) $(ARGS)
+	HERALD_TEST_GRPCURL="$$grpcurl" HERALD_TEST_SMS_ORACLE="$$oracle" tests/services/with-services.sh $(CARGO) test $(if $(findstring -p ,$(ARGS)),,--workspace --features herald/faults) $(ARGS)
 
 chaos: ## Kill, hang and wipe the parts of a cluster under load for five minutes; CHAOS_SECONDS=60 for one.
 	HERALD_TEST_CHAOS_SECONDS=$(or $(CHAOS_SECONDS),300) tests/services/with-services.sh \
-	$(CARGO) test -p herald --test it chaos::whatever -- --nocapture
+	$(CARGO) test -p herald --features faults --test it chaos::whatever -- --nocapture
 
 fuzz: ## Fuzz what reads untrusted bytes, a minute each; ARGS="600 parts" for ten minutes of one target.
 	CARGO="$(CARGO)" tests/fuzz/run.sh $(ARGS)
@@ -28,7 +28,8 @@ fuzz: ## Fuzz what reads untrusted bytes, a minute each; ARGS="600 parts" for te
 check: ## Formatting, lints, licences, the proto's style, the scripts, compose.yaml and Dockerfile.
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --features herald/faults --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p herald -- -D warnings
 	@deny="$$(tests/tools/ensure.sh cargo-deny)"; \
 	"$$deny" --locked check --hide-inclusion-graph licenses bans sources
 	@buf="$$(tests/tools/ensure.sh buf)"; "$$buf" lint proto

@@ -18,6 +18,8 @@ pub struct Args {
 
 pub async fn run(args: Args) -> Result<(), Failed> {
     log::start(args.log_format, "info");
+    #[cfg(feature = "faults")]
+    tracing::warn!("this build can be made to fail (FAULTS): it is for tests alone");
     let config = args.settings.read()?.config;
     let store = engines::open_store(&config).await?;
     let pending = store.pending_migrations().await.map_err(anyhow::Error::from)?;
