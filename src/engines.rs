@@ -7,7 +7,7 @@ use anyhow::Context;
 use delivery::port::{Bell, Limiter, Queue, Store};
 use limiter_redis::RedisLimiter;
 use memory::{MemoryBell, MemoryLimiter, MemoryQueue};
-use queue_nats::{Connection, NatsBell, NatsQueue, Servers};
+use queue_nats::{Connection, Credentials, NatsBell, NatsQueue, Servers};
 use store_postgres::PostgresStore;
 use store_sqlite::SqliteStore;
 
@@ -68,7 +68,14 @@ async fn on_nats(
     limiter: Arc<dyn Limiter>,
 ) -> anyhow::Result<Engines> {
     let urls = url.expose().split(',').map(|each| each.trim().to_owned()).collect();
-    let servers = Servers { urls, name: "herald".to_owned(), ..Servers::default() };
+    let servers = Servers {
+        urls,
+        name: "herald".to_owned(),
+        credentials: settings.credentials_file.clone().map(Credentials::File),
+        require_tls: false,
+        root_certificates: settings.ca_file.clone(),
+        client_certificate: settings.cert_file.clone().zip(settings.key_file.clone()),
+    };
     let connection = Connection::open(servers).await?;
     let prefix = format!("{}.", settings.prefix);
     let options = queue_nats::Options {

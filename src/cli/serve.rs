@@ -18,8 +18,6 @@ pub struct Args {
 
 pub async fn run(args: Args) -> Result<(), Failed> {
     log::start(args.log_format, "info");
-    #[cfg(feature = "faults")]
-    tracing::warn!("this build can be made to fail (FAULTS): it is for tests alone");
     let config = args.settings.read()?.config;
     let store = engines::open_store(&config).await?;
     let pending = store.pending_migrations().await.map_err(anyhow::Error::from)?;
@@ -34,6 +32,8 @@ pub async fn run(args: Args) -> Result<(), Failed> {
         Some(Served { address, .. }) => tracing::info!(%address, "herald {version} serves on {address}"),
         None => tracing::info!("herald {version} works"),
     }
+    #[cfg(feature = "faults")]
+    tracing::warn!("this build can be made to fail (FAULTS): it is for tests alone");
     node.run(shutdown_signal()).await?;
     tracing::info!("herald has ended");
     Ok(())

@@ -1,12 +1,13 @@
 //! What a node runs, and the engines that it shares with other nodes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::EngineUrl;
-use super::problem::Problem;
+use super::problem::{Problem, pair_problem};
 
 /// The parts of Herald that a node runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
@@ -37,6 +38,19 @@ pub struct QueueConfig {
     /// How long the queue waits for a worker that took a message and says nothing, in milliseconds.
     #[schemars(range(min = 1_000, max = 3_600_000))]
     pub ack_wait_ms: u64,
+    /// Who this node is to the NATS servers: a `.creds` file, with a user's JWT and seed. A password may be in `queue.url`
+    /// instead.
+    #[schemars(length(min = 1))]
+    pub credentials_file: Option<PathBuf>,
+    /// Roots of the NATS servers' certificates besides the system's, as PEM. For `tls://`.
+    #[schemars(length(min = 1))]
+    pub ca_file: Option<PathBuf>,
+    /// This node's certificate for NATS servers that demand one, as PEM. Goes with `queue.key_file`.
+    #[schemars(length(min = 1))]
+    pub cert_file: Option<PathBuf>,
+    /// The certificate's private key, as PEM. Goes with `queue.cert_file`.
+    #[schemars(length(min = 1))]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Rate limits and answered calls, shared by all nodes.
@@ -79,7 +93,16 @@ impl Roles {
 
 impl Default for QueueConfig {
     fn default() -> Self {
-        Self { url: None, prefix: "herald".to_owned(), replicas: 1, ack_wait_ms: 60_000 }
+        Self {
+            url: None,
+            prefix: "herald".to_owned(),
+            replicas: 1,
+            ack_wait_ms: 60_000,
+            credentials_file: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+        }
     }
 }
 
@@ -102,6 +125,15 @@ impl QueueConfig {
         if !self.prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
             problems.push(Problem::new("queue.prefix", "must be of letters, digits, `-` and `_`"));
         }
+        let of_nats = [
+            ("credentials_file", &self.credentials_file),
+            ("ca_file", &self.ca_file),
+            ("cert_file", &self.cert_file),
+        ];
+        if let (None, Some((name, _))) = (&self.url, of_nats.iter().find(|(_, file)| file.is_some())) {
+            problems.push(Problem::new("queue.url", format!("must be set, because queue.{name} is")));
+        }
+        problems.extend(pair_problem("queue", &self.cert_file, &self.key_file));
         problems
     }
 }

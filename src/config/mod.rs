@@ -299,13 +299,18 @@ mod tests {
         config.queue.url = Some("redis://one".into());
         config.queue.prefix = "a.b".into();
         config.redis.url = Some("nats://one".into());
+        config.queue.key_file = Some("key.pem".into());
         assert_eq!(
             problems(&config),
             [
                 "queue.url must be nats://... or tls://...",
                 "queue.prefix must be of letters, digits, `-` and `_`",
+                "queue.cert_file must be set, because queue.key_file is",
                 "redis.url must be redis://...",
             ]
         );
+        config.queue = QueueConfig { credentials_file: Some("x.creds".into()), ..QueueConfig::default() };
+        config.redis.url = None;
+        assert_eq!(problems(&config), ["queue.url must be set, because queue.credentials_file is"]);
     }
 }

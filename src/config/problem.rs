@@ -1,6 +1,7 @@
 //! What is wrong with settings.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::read::Origin;
 
@@ -23,6 +24,20 @@ impl Problem {
     pub fn new(setting: &str, fault: impl Into<String>) -> Self {
         Self { setting: setting.to_owned(), fault: fault.into(), origin: None }
     }
+}
+
+/// Of a certificate and its key, one file is no good without the other.
+pub(super) fn pair_problem(
+    table: &str,
+    certificate: &Option<PathBuf>,
+    key: &Option<PathBuf>,
+) -> Option<Problem> {
+    let (missing, given) = match (certificate, key) {
+        (Some(_), None) => ("key_file", "cert_file"),
+        (None, Some(_)) => ("cert_file", "key_file"),
+        _ => return None,
+    };
+    Some(Problem::new(&format!("{table}.{missing}"), format!("must be set, because {table}.{given} is")))
 }
 
 impl fmt::Display for Problem {

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
+use super::problem::{Problem, pair_problem};
 
 // No span that a setting can name may overflow a time.
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
@@ -163,13 +163,7 @@ impl TimingConfig {
 }
 
 impl TlsConfig {
-    /// One file is no good without the other.
     pub(super) fn problem(&self) -> Option<Problem> {
-        let (missing, given) = match (&self.cert_file, &self.key_file) {
-            (Some(_), None) => ("tls.key_file", "tls.cert_file"),
-            (None, Some(_)) => ("tls.cert_file", "tls.key_file"),
-            _ => return None,
-        };
-        Some(Problem::new(missing, format!("must be set, because {given} is")))
+        pair_problem("tls", &self.cert_file, &self.key_file)
     }
 }

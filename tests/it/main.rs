@@ -28,6 +28,7 @@ mod isolation;
 mod lists;
 mod logs;
 mod magic_recipients;
+mod nats_tls;
 mod parts_oracle;
 mod preview;
 mod push_reports;

@@ -46,6 +46,13 @@ impl Engine {
         run(self.name, "wipe", &self.folder).await;
     }
 
+    /// Changes a file of it; it must be dead.
+    pub(crate) fn change(&self, file: &str, change: impl FnOnce(String) -> String) {
+        let path = self.folder.join(file);
+        let text = std::fs::read_to_string(&path).expect("it has the file");
+        std::fs::write(path, change(text)).expect("the file can be written");
+    }
+
     /// SIGSTOP: connections stay open, and nothing answers.
     pub(crate) async fn pause(&self) {
         self.signal(Signal::STOP).await;

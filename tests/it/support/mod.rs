@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 pub(crate) use account::{Account, NewAccount, every_message, new_key, nothing_held, sms, span};
 pub(crate) use cluster::Cluster;
+pub(crate) use engine::Engine;
 pub(crate) use herald::{
     DRAIN, Herald, PART_PRICE, Setup, served_address, share_machine, take_machine, tireless,
 };
