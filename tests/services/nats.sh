@@ -50,8 +50,8 @@ run() {
 launch() {
     local name=$1 pid
     rm -f "$dir/$name.log"
-    # Without the output of this script, whose reader would wait for the server to end.
-    "$server" -c "$dir/$name.conf" -l "$dir/$name.log" </dev/null >/dev/null 2>&1 &
+    # Without the output of this script, whose reader would wait for the server to end; and out of reach of Ctrl-C.
+    setsid "$server" -c "$dir/$name.conf" -l "$dir/$name.log" </dev/null >/dev/null 2>&1 &
     pid=$!
     echo "$pid" >"$dir/$name.pid"
     for _ in {1..200}; do
