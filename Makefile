@@ -1,10 +1,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help dev test chaos fuzz check fmt bench
+.PHONY: help dev cluster test chaos fuzz check fmt bench
 
 CARGO ?= cargo
 ARGS ?=
+PROFILE ?= release
 SCRIPTS := .ci/run $(wildcard tests/services/*.sh tests/tools/*.sh tests/fuzz/*.sh)
 
 help: ## List the targets.
@@ -13,6 +14,10 @@ help: ## List the targets.
 
 dev: ## Run Herald in one process, with nothing to install; state is kept in .herald/.
 	$(CARGO) run --release -- dev $(ARGS)
+
+cluster: ## Run the cluster that the tests break, for you to break: two API nodes, two workers, PostgreSQL, NATS, Redis.
+	$(CARGO) test --profile $(PROFILE) -p herald --test it --no-run
+	@trap '' INT; $(CARGO) test -q --profile $(PROFILE) -p herald --test it cluster::for_a_person -- --exact --ignored --nocapture --test-threads 1
 
 test: ## Run all tests; finds, starts or installs the servers they need.
 	@grpcurl="$$(tests/tools/ensure.sh grpcurl)"; oracle="$$(tests/tools/ensure.sh sms-oracle)"; \

@@ -13,6 +13,7 @@ mod canary;
 mod cancel;
 mod chaos;
 mod cli;
+mod cluster;
 mod configuration;
 mod contract;
 mod crash;

@@ -13,6 +13,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/services/docker.sh
+source "$here/docker.sh"
 
 say() {
     echo "NATS: $*" >&2
@@ -50,8 +52,8 @@ run() {
 launch() {
     local name=$1 pid
     rm -f "$dir/$name.log"
-    # Without the output of this script, whose reader would wait for the server to end.
-    "$server" -c "$dir/$name.conf" -l "$dir/$name.log" </dev/null >/dev/null 2>&1 &
+    # Without the output of this script, whose reader would wait for the server to end; and out of reach of Ctrl-C.
+    setsid "$server" -c "$dir/$name.conf" -l "$dir/$name.log" </dev/null >/dev/null 2>&1 &
     pid=$!
     echo "$pid" >"$dir/$name.pid"
     for _ in {1..200}; do
@@ -71,6 +73,13 @@ any_port() {
 
 start() {
     local port
+    if ! server=$(find_server); then
+        has_docker || fail "no server on this machine: install it, or set HERALD_TEST_NATS_URL to a server's URL"
+        port=$(run_container "$dir" nats 4222 -- -js)
+        until_container "$dir" logs_say "Server is ready" || fail "the container did not start"
+        echo "nats://127.0.0.1:$port"
+        return
+    fi
     for _ in {1..10}; do
         port=$(any_port)
         if run one "$port"; then
@@ -85,6 +94,7 @@ start() {
 
 start-cluster() {
     local port routes
+    server=$(find_server) || fail "no server on this machine, and a cluster does not run in Docker: install it"
     for _ in {1..10}; do
         port=$(any_port)
         routes="nats://127.0.0.1:$((port + 3)), nats://127.0.0.1:$((port + 4)), nats://127.0.0.1:$((port + 5))"
@@ -115,6 +125,7 @@ has_leader() {
 
 restart() {
     local name
+    server=$(find_server)
     for name in "$dir"/*.conf; do
         name=$(basename "$name" .conf)
         if [[ ! -e "$dir/$name.pid" ]]; then
@@ -138,6 +149,7 @@ end_servers() {
 # Nothing in the directory is wanted any more.
 stop() {
     end_servers
+    stop_container "$dir"
     rm -rf -- "$dir"
 }
 
@@ -151,14 +163,10 @@ wipe() {
 usage="usage: nats.sh start|start-cluster|kill|restart|wipe|pids|stop DIR"
 [[ $# -eq 2 && -n "$2" ]] || fail "$usage"
 dir=$2
+[[ "$1" == @(start|start-cluster|stop) ]] || refuse_container "$dir"
 case "$1" in
-    start | start-cluster | restart)
-        server=$(find_server)
-        "$1"
-        ;;
+    start | start-cluster | restart | stop | wipe) "$1" ;;
     kill) end_servers ;;
-    stop) stop ;;
-    wipe) wipe ;;
     pids) cat "$dir"/*.pid ;;
     *) fail "$usage" ;;
 esac

@@ -10,6 +10,9 @@
 # crash tests and the benchmark mean what they say.
 set -euo pipefail
 
+# shellcheck source=tests/services/docker.sh
+source "$(dirname "${BASH_SOURCE[0]}")/docker.sh"
+
 say() {
     echo "PostgreSQL: $*" >&2
 }
@@ -37,15 +40,16 @@ find_server() {
 # Installs the server's binaries, without the system-wide cluster that Debian's package would make and start.
 install_server() {
     if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
-        fail "no server on this machine: install PostgreSQL, or set HERALD_TEST_POSTGRES_URL to a superuser's URL"
+        return 1
     fi
     say "none on this machine, installing it with apt-get"
     export DEBIAN_FRONTEND=noninteractive
     {
-        apt-get update -q
-        apt-get install -y -q --no-install-recommends postgresql-common
-        sed -i -E 's/^#?create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
-        apt-get install -y -q --no-install-recommends postgresql
+        apt-get update -q &&
+            apt-get install -y -q --no-install-recommends postgresql-common &&
+            sed -i -E 's/^#?create_main_cluster *=.*/create_main_cluster = false/' \
+                /etc/postgresql-common/createcluster.conf &&
+            apt-get install -y -q --no-install-recommends postgresql
     } </dev/null >&2
 }
 
@@ -76,16 +80,27 @@ launch() {
         --log="$dir/server.log" --options="-p $1" </dev/null >/dev/null 2>&1
 }
 
+# answers CONTAINER
+answers() {
+    docker exec "$1" pg_isready --quiet --username=herald --host=127.0.0.1
+}
+
 start() {
     local dir=$1 bin password port as_server=()
     bin=$(find_server)
-    if [[ -z "$bin" ]]; then
-        install_server
+    if [[ -z "$bin" ]] && install_server; then
         bin=$(find_server)
-        [[ -n "$bin" ]] || fail "apt-get installed it, but no server binaries were found"
     fi
-
     password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+    if [[ -z "$bin" ]]; then
+        has_docker || fail "no server on this machine: install PostgreSQL, or set HERALD_TEST_POSTGRES_URL to a superuser's URL"
+        port=$(POSTGRES_PASSWORD=$password run_container "$dir" postgres 5432 --env POSTGRES_PASSWORD \
+            --env POSTGRES_USER=herald -- -c max_connections=200)
+        # By TCP: while it sets itself up, it listens on a socket only.
+        until_container "$dir" answers || fail "the container did not start"
+        echo "postgres://herald:$password@127.0.0.1:$port/postgres"
+        return
+    fi
     (umask 077 && echo "$password" >"$dir/password")
     if [[ $(id -u) == 0 ]]; then
         chown -R "$(server_account)" "$dir"
@@ -149,11 +164,13 @@ end() {
 # An immediate shutdown: nothing in the directory is wanted any more.
 stop() {
     end QUIT "$1"
+    stop_container "$1"
     rm -rf -- "$1"
 }
 
 usage="usage: postgres.sh start|kill|restart|stop DIR"
 [[ $# -eq 2 && -n "$2" ]] || fail "$usage"
+[[ "$1" == @(start|stop) ]] || refuse_container "$2"
 case "$1" in
     start | restart | stop) "$1" "$2" ;;
     kill) end KILL "$2" ;;

@@ -11,6 +11,9 @@
 # It listens on a free loopback port, with a random password, and keeps nothing on disk.
 set -euo pipefail
 
+# shellcheck source=tests/services/docker.sh
+source "$(dirname "${BASH_SOURCE[0]}")/docker.sh"
+
 say() {
     echo "Redis: $*" >&2
 }
@@ -23,7 +26,7 @@ fail() {
 # Installs the server's binary. Debian's package would start a server of its own: a policy of this call forbids it.
 install_server() {
     if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
-        fail "no server on this machine: install Redis, or set HERALD_TEST_REDIS_URL to a server's URL"
+        return 1
     fi
     say "none on this machine, installing it with apt-get"
     export DEBIAN_FRONTEND=noninteractive
@@ -45,7 +48,7 @@ launch() {
     setsid redis-server "$1/redis.conf" </dev/null >"$1/server.log" 2>&1 &
     pid=$!
     while kill -0 "$pid" 2>/dev/null; do
-        if grep -qi "ready to accept connections" "$1/server.log"; then
+        if grep -qis "ready to accept connections" "$1/server.log"; then
             echo "$pid" >"$1/pid"
             return
         fi
@@ -56,8 +59,14 @@ launch() {
 
 start() {
     local dir=$1 password port
-    command -v redis-server >/dev/null || install_server || fail "apt-get did not install it"
     password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+    if ! command -v redis-server >/dev/null && ! install_server; then
+        has_docker || fail "no server on this machine: install Redis, or set HERALD_TEST_REDIS_URL to a server's URL"
+        port=$(run_container "$dir" redis 6379 -- redis-server --requirepass "$password" --save "" --appendonly no)
+        until_container "$dir" logs_say "ready to accept connections" || fail "the container did not start"
+        echo "redis://default:$password@127.0.0.1:$port/0"
+        return
+    fi
 
     # A port below the range that outgoing connections take; if it is in use, the server ends and another is tried.
     for _ in {1..10}; do
@@ -96,11 +105,13 @@ end() {
 # Nothing of it is wanted any more.
 stop() {
     end "$1"
+    stop_container "$1"
     rm -rf -- "$1"
 }
 
 usage="usage: redis.sh start|kill|restart|wipe|pids|stop DIR"
 [[ $# -eq 2 && -n "$2" ]] || fail "$usage"
+[[ "$1" == @(start|stop) ]] || refuse_container "$2"
 case "$1" in
     start | restart | stop) "$1" "$2" ;;
     kill) end "$2" ;;

@@ -4,7 +4,7 @@
 #   tests/services/with-services.sh COMMAND [ARGUMENT...]
 #
 # Exports a URL of each service, in this order: the URL already in the environment; a private, temporary server from the
-# binaries on this machine; the same after installing it.
+# binaries on this machine; the same after installing it; a container, where there is a Docker. It says which.
 #
 #   HERALD_TEST_POSTGRES_URL   a superuser's: each test makes its own database
 #   HERALD_TEST_NATS_URL       each test makes its own streams

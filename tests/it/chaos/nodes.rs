@@ -10,15 +10,16 @@ use herald_sdk::{Client, v1};
 use tokio::task::JoinHandle;
 
 use crate::support::{
-    Account, Cluster, NewAccount, Setup, metric, nothing_held, sms, soon, take_machine, until,
+    Account, Cluster, NewAccount, Setup, every_message, metric, nothing_held, sms, soon, take_machine, until,
 };
 
 const SEED: u64 = 1;
 /// The simulator's answers and reports take milliseconds.
 const FAST: f64 = 20.0;
-/// Racing callers of one key, half of them at each node; and keys.
+/// Racing callers of one key, half of them at each node; keys; and races at the same time, each over connections of its own.
 const RACERS: usize = 64;
-const KEYS: usize = 20;
+const KEYS: usize = 500;
+const RACES: usize = 8;
 /// Parts of a limited client at once; it gains one a second.
 const BURST: i32 = 300;
 
@@ -27,8 +28,13 @@ async fn cluster() -> (Cluster, Account, [Client; 2]) {
     let setup = Setup::default().set("HERALD_REDIS__TIMEOUT_MS", 1_000);
     let cluster = Cluster::start(setup, SEED, FAST).await;
     let account = cluster.account(NewAccount::default()).await;
-    let nodes = ["api-1", "api-2"].map(|name| Cluster::client_at(cluster.address_of(name), &account.key));
+    let nodes = nodes(&cluster, &account);
     (cluster, account, nodes)
+}
+
+/// A connection to each node.
+fn nodes(cluster: &Cluster, account: &Account) -> [Client; 2] {
+    ["api-1", "api-2"].map(|name| Cluster::client_at(cluster.address_of(name), &account.key))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,34 +77,49 @@ async fn read(client: &Client, token: String, seqs: &mut Vec<i64>, count: usize)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn racers_with_one_key_at_two_nodes_make_one_message() {
     let _machine = take_machine().await;
-    let (cluster, account, nodes) = cluster().await;
-    let mut messages = BTreeSet::new();
-    for key in 0..KEYS {
-        let racers: Vec<_> = (0..RACERS)
-            .map(|racer| {
-                let node = nodes[racer % 2].clone();
-                let request = v1::SendMessageRequest {
-                    idempotency_key: format!("race-{key}"),
-                    ..sms("+12025550100", "Hello")
-                };
-                tokio::spawn(
-                    async move { node.send(request).await.expect("it is accepted, or answered again") },
-                )
+    let (cluster, account, _) = cluster().await;
+    let races: Vec<_> = (0..RACES)
+        .map(|first| {
+            let nodes = nodes(&cluster, &account);
+            tokio::spawn(async move {
+                let mut messages = Vec::new();
+                for key in (first..KEYS).step_by(RACES) {
+                    messages.push(race(&nodes, key).await);
+                }
+                messages
             })
-            .collect();
-        let mut made = BTreeSet::new();
-        let mut first = 0;
-        for racer in racers {
-            let receipt = soon("the answer", racer).await.expect("no panic");
-            first += usize::from(!receipt.replayed);
-            made.insert(receipt.message.id);
-        }
-        assert_eq!((made.len(), first), (1, 1), "key {key}: {made:?}");
-        messages.append(&mut made);
+        })
+        .collect();
+    let mut messages = BTreeSet::new();
+    for race in races {
+        messages.extend(race.await.expect("no panic"));
     }
     assert_eq!(messages.len(), KEYS);
     nothing_held(&account.client).await;
+    assert_eq!(every_message(&account.client).await.len(), KEYS);
     cluster.finish().await;
+}
+
+/// The id of the one message that the racers made.
+async fn race(nodes: &[Client; 2], key: usize) -> String {
+    let racers: Vec<_> = (0..RACERS)
+        .map(|racer| {
+            let node = nodes[racer % 2].clone();
+            let request = v1::SendMessageRequest {
+                idempotency_key: format!("race-{key}"),
+                ..sms("+12025550100", "Hello")
+            };
+            tokio::spawn(async move { node.send(request).await.expect("it is accepted, or answered again") })
+        })
+        .collect();
+    let (mut made, mut first) = (BTreeSet::new(), 0);
+    for racer in racers {
+        let receipt = soon("the answer", racer).await.expect("no panic");
+        first += usize::from(!receipt.replayed);
+        made.insert(receipt.message.id);
+    }
+    assert_eq!((made.len(), first), (1, 1), "key {key}: {made:?}");
+    made.pop_first().expect("there is one")
 }
 
 /// To 5 % with Redis; without it each node allows one and a half times its half.

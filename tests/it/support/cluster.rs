@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use herald_sdk::{Client, Config, RetryPolicy};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::process::Command;
 
 use super::account::{Account, NewAccount};
 use super::balancer::Balancer;
@@ -25,7 +27,9 @@ pub(crate) const NODES: [(&str, &str); 4] =
 
 /// Everything, running.
 pub(crate) struct Cluster {
-    /// Declared first: the nodes go before what they work with.
+    /// What every process of Herald is started by.
+    program: fn() -> Command,
+    /// Declared before what they work with, so that they go first.
     nodes: BTreeMap<&'static str, Node>,
     balancer: Balancer,
     pub(crate) simulator: SimulatorProcess,
@@ -47,6 +51,15 @@ struct Node {
 impl Cluster {
     /// `setup` holds for all nodes.
     pub(crate) async fn start(setup: Setup, seed: u64, simulator_scale: f64) -> Self {
+        Self::start_by(herald, setup, seed, simulator_scale).await
+    }
+
+    pub(crate) async fn start_by(
+        program: fn() -> Command,
+        setup: Setup,
+        seed: u64,
+        simulator_scale: f64,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         // PostgreSQL runs under an account of its own.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -55,7 +68,7 @@ impl Cluster {
             Engine::start("postgres", path),
             Engine::start_cluster("nats", path),
             Engine::start("redis", path),
-            SimulatorProcess::start(path, seed, simulator_scale),
+            SimulatorProcess::start_by(program(), path, seed, simulator_scale),
         );
         let setup = setup
             .set("HERALD_STORE_URL", &postgres.url)
@@ -67,7 +80,7 @@ impl Cluster {
             .set("HERALD_PEPPER_FILE", path.join("pepper").display());
         let common = setup.settings();
         let key_file = path.join("operator.key");
-        let mut command = herald();
+        let mut command = program();
         command.args(["init", "--part-price-micros", &PART_PRICE.to_string(), "--key-file"]);
         command.arg(&key_file).envs(common.iter().cloned());
         let ended = Process::start("init", path, command).ended().await;
@@ -87,7 +100,8 @@ impl Cluster {
         let apis = nodes.iter().filter(|(name, _)| name.starts_with("api")).map(|(_, node)| node.listen);
         let balancer = Balancer::start(apis.collect()).await;
         let operator_key = operator_key.trim().to_owned();
-        let mut cluster = Self { nodes, balancer, simulator, postgres, nats, redis, operator_key, folder };
+        let mut cluster =
+            Self { program, nodes, balancer, simulator, postgres, nats, redis, operator_key, folder };
         for (name, _) in NODES {
             cluster.start_node(name).await;
         }
@@ -96,15 +110,20 @@ impl Cluster {
 
     /// Starts a node and waits until it says that it is ready.
     pub(crate) async fn start_node(&mut self, name: &str) {
+        self.spawn_node(name);
+        let metrics = self.metrics_of(name);
+        until(&format!("{name}, ready"), async || TcpStream::connect(metrics).await.ok()).await;
+    }
+
+    /// Starts a node, which may fail.
+    pub(crate) fn spawn_node(&mut self, name: &str) {
         let folder: PathBuf = self.folder.path().to_owned();
+        let mut command = (self.program)();
         let node = self.nodes.get_mut(name).expect("there is such a node");
         assert!(node.process.is_none(), "{name} runs already");
         node.starts += 1;
-        let mut command = herald();
         command.arg("serve").envs(node.settings.iter().cloned());
         node.process = Some(Process::start(&format!("{name}-{}", node.starts), &folder, command));
-        let metrics = node.metrics;
-        until(&format!("{name}, ready"), async || TcpStream::connect(metrics).await.ok()).await;
     }
 
     /// SIGKILL.
@@ -127,8 +146,33 @@ impl Cluster {
         self.node(name).process.as_ref().expect("it runs").resume();
     }
 
+    /// Those that ended without being told to, since the last call, and how.
+    pub(crate) fn lost_nodes(&mut self) -> Vec<(&'static str, ExitStatus)> {
+        let lost = self.nodes.iter_mut().filter_map(|(name, node)| {
+            let end = node.process.as_mut()?.end()?;
+            node.process = None;
+            Some((*name, end))
+        });
+        lost.collect()
+    }
+
+    /// While it runs.
+    pub(crate) fn pid_of(&self, name: &str) -> u32 {
+        self.nodes[name].process.as_ref().expect("it runs").pid()
+    }
+
     fn node(&mut self, name: &str) -> &mut Node {
         self.nodes.get_mut(name).expect("there is such a node")
+    }
+
+    /// Where everything keeps its files: `operator.key`, what each process printed, a folder for each engine.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The address of the balancer.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.balancer.address
     }
 
     /// The address of one API node, without the balancer.
@@ -163,10 +207,12 @@ impl Cluster {
         new.create(&self.operator(), |key| self.client(key)).await
     }
 
-    /// Every node drains and ends well.
+    /// Every node that runs drains and ends well.
     pub(crate) async fn finish(mut self) {
         for (name, _) in NODES {
-            self.stop_node(name).await;
+            if self.nodes[name].process.is_some() {
+                self.stop_node(name).await;
+            }
         }
     }
 }

@@ -27,8 +27,10 @@ impl Engine {
     async fn start_as(name: &'static str, verb: &str, folder: &Path) -> Self {
         let folder = folder.join(name);
         std::fs::create_dir(&folder).expect("a folder");
-        let url = run(name, verb, &folder).await;
-        Self { name, folder, url }
+        // Before it runs, so that it is also stopped if this is given up meanwhile.
+        let mut engine = Self { name, folder, url: String::new() };
+        engine.url = run(name, verb, &engine.folder).await;
+        engine
     }
 
     /// SIGKILL. What is on disk stays.

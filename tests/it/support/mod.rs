@@ -22,7 +22,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 pub(crate) use account::{Account, NewAccount, every_message, new_key, nothing_held, sms, span};
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, NODES};
 pub(crate) use engine::Engine;
 pub(crate) use herald::{
     DRAIN, Herald, PART_PRICE, Setup, served_address, share_machine, take_machine, tireless,
@@ -31,7 +31,7 @@ pub(crate) use metrics::metric;
 pub(crate) use mode::{Mode, in_both_modes};
 #[cfg(feature = "faults")]
 pub(crate) use process::PLANTED;
-pub(crate) use process::{Ended, Process, herald};
+pub(crate) use process::{Ended, Process, herald, herald_apart};
 pub(crate) use refusal::{assert_refused, item_error, refusal};
 pub(crate) use simulator::SimulatorProcess;
 pub(crate) use wait::{PATIENCE, soon, until};

@@ -37,6 +37,13 @@ pub(crate) fn herald() -> Command {
     command
 }
 
+/// The same, which Ctrl-C at the terminal does not reach: whoever started it ends it.
+pub(crate) fn herald_apart() -> Command {
+    let mut command = herald();
+    command.process_group(0);
+    command
+}
+
 /// A child process. Killed on drop; what it printed is shown when the test fails.
 pub(crate) struct Process {
     name: String,
@@ -124,6 +131,11 @@ impl Process {
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let pid = pid.unwrap_or_else(|| panic!("{} has ended before", self.name));
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{} takes no signal: {error}", self.name));
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn end(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be waited for")
     }
 
     /// Waits for the end by itself.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use provider_simulator::Witness;
+use tokio::process::Command;
 
 use super::process::{Process, herald};
 
@@ -11,14 +12,18 @@ use super::process::{Process, herald};
 pub(crate) struct SimulatorProcess {
     pub(crate) address: SocketAddr,
     log: PathBuf,
-    _process: Process,
+    process: Process,
 }
 
 impl SimulatorProcess {
     /// Starts it on a free port. `seed` decides latencies and draws, `time_scale` how much faster it is than life.
     pub(crate) async fn start(folder: &Path, seed: u64, time_scale: f64) -> Self {
+        Self::start_by(herald(), folder, seed, time_scale).await
+    }
+
+    /// `command` is the program without arguments.
+    pub(super) async fn start_by(mut command: Command, folder: &Path, seed: u64, time_scale: f64) -> Self {
         let log = folder.join("witness.log");
-        let mut command = herald();
         command
             .args(["simulator", "--listen", "127.0.0.1:0", "--seed", &seed.to_string()])
             .args(["--time-scale", &time_scale.to_string(), "--log"])
@@ -31,7 +36,11 @@ impl SimulatorProcess {
                 line["address"].as_str()?.parse().ok()
             })
             .await;
-        Self { address, log, _process: process }
+        Self { address, log, process }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// All that it noted so far.
