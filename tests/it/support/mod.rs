@@ -19,16 +19,16 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 pub(crate) use account::{Account, NewAccount, every_message, new_key, nothing_held, sms, span};
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, NODES};
 pub(crate) use herald::{
     DRAIN, Herald, PART_PRICE, Setup, served_address, share_machine, take_machine, tireless,
 };
 pub(crate) use metrics::metric;
 pub(crate) use mode::{Mode, on_both_stores};
-pub(crate) use process::{Ended, Process, herald};
+pub(crate) use process::{Ended, Process, herald, present_binary};
 pub(crate) use refusal::{assert_refused, item_error, refusal};
 pub(crate) use simulator::SimulatorProcess;
-pub(crate) use wait::{PATIENCE, soon, until};
+pub(crate) use wait::{PATIENCE, soon, until, within};
 
 /// A port that stays ours over a restart: below the range from which outgoing connections are given theirs.
 pub(crate) fn free_port() -> u16 {

@@ -14,9 +14,21 @@ use super::wait::{PATIENCE, soon};
 /// Lines shown of a process whose test fails.
 const SHOWN: usize = 30;
 
-/// The `herald` binary, with nothing of this test's environment that is meant for it.
+/// The `herald` that is tested, instead of the one that was built with the tests.
+const BINARY: &str = "HERALD_TEST_BINARY";
+
+pub(crate) fn present_binary() -> PathBuf {
+    std::env::var_os(BINARY).unwrap_or_else(|| env!("CARGO_BIN_EXE_herald").into()).into()
+}
+
+/// It, with nothing of this test's environment that is meant for it.
 pub(crate) fn herald() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_herald"));
+    herald_at(&present_binary())
+}
+
+/// The same of any version.
+pub(crate) fn herald_at(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HERALD_")) {
         command.env_remove(name);
     }
@@ -64,6 +76,13 @@ impl Process {
     /// Its number, for looking at it in `/proc`.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id().unwrap_or_else(|| panic!("{} has ended before", self.name))
+    }
+
+    /// The most memory that it had resident so far (proc(5), VmHWM).
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it has memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     pub(crate) fn stdout(&self) -> Printed {
