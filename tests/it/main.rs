@@ -30,6 +30,7 @@ mod parts_oracle;
 mod preview;
 mod push_reports;
 mod quote;
+mod restore;
 mod retention;
 mod schedule;
 mod send;

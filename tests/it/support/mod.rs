@@ -1,6 +1,7 @@
 //! The harness: real processes, real stores, and what every story asserts at its end.
 
 mod account;
+mod backup;
 mod balancer;
 mod cluster;
 mod engine;
@@ -19,7 +20,9 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 pub(crate) use account::{Account, NewAccount, every_message, new_key, nothing_held, sms, span};
+pub(crate) use backup::Backup;
 pub(crate) use cluster::{Cluster, NODES};
+pub(crate) use engine::Engine;
 pub(crate) use herald::{
     DRAIN, Herald, PART_PRICE, Setup, served_address, share_machine, take_machine, tireless,
 };
