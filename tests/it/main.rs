@@ -37,4 +37,5 @@ mod send;
 mod shutdown;
 mod stream;
 mod support;
+mod upgrade;
 mod volume;

@@ -9,7 +9,7 @@ mod store;
 mod view;
 
 pub use admin::{
-    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned,
+    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned, Schema,
     UnmatchedReport,
 };
 pub use audit::{AuditStore, Books, Checkpoint, PurgeLimits, Purged};
