@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help dev cluster test chaos fuzz check fmt bench
+.PHONY: help dev cluster test chaos backlog upgrade fuzz check fmt bench
 
 CARGO ?= cargo
 ARGS ?=
@@ -26,6 +26,15 @@ test: ## Run all tests; finds, starts or installs the servers they need.
 chaos: ## Kill, hang and wipe the parts of a cluster under load for five minutes; CHAOS_SECONDS=60 for one.
 	HERALD_TEST_CHAOS_SECONDS=$(or $(CHAOS_SECONDS),300) tests/services/with-services.sh \
 	$(CARGO) test -p herald --features faults --test it chaos::whatever -- --nocapture
+
+backlog: ## Lose the ids of a million queued messages, and count what it takes to send them; BACKLOG=50000 for fewer.
+	$(CARGO) build --release -p herald --bin herald
+	HERALD_TEST_BACKLOG=$(or $(BACKLOG),1000000) HERALD_TEST_BINARY=$(CURDIR)/target/release/herald \
+	tests/services/with-services.sh $(CARGO) test -p herald --features faults --test it chaos::backlog -- --nocapture
+
+upgrade: ## Replace the nodes of a cluster under load, from the version at the git revision OLD to this one.
+	@old="$$(CARGO="$(CARGO)" tests/tools/herald-at.sh "$(or $(OLD),HEAD)")"; \
+	HERALD_TEST_OLD_BINARY="$$old" tests/services/with-services.sh $(CARGO) test -p herald --features faults --test it upgrade:: -- --nocapture
 
 fuzz: ## Fuzz what reads untrusted bytes, a minute each; ARGS="600 parts" for ten minutes of one target.
 	CARGO="$(CARGO)" tests/fuzz/run.sh $(ARGS)

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use delivery::port::Schema;
+
 use super::exit::{CONFIGURATION, Failed};
 use crate::config::Config;
 use crate::engines;
@@ -28,17 +30,29 @@ pub async fn run(args: Args) -> Result<(), Failed> {
         println!("the log has a new epoch: resume tokens of before are refused");
         return Ok(());
     }
-    let pending = store.pending_migrations().await.map_err(anyhow::Error::from)?;
-    if pending.is_empty() {
-        println!("the schema is up to date");
-        return Ok(());
+    let schema = store.schema().await.map_err(anyhow::Error::from)?;
+    refuse_altered(&schema)?;
+    for name in &schema.later {
+        println!("of a later version {name}");
     }
-    for name in &pending {
+    for name in &schema.missing {
         println!("{} {name}", if args.status { "missing" } else { "applying" });
     }
-    if !args.status {
+    if !args.status && !schema.missing.is_empty() {
         store.migrate().await.map_err(anyhow::Error::from)?;
-        println!("the schema is up to date");
+    } else if !schema.missing.is_empty() {
+        return Ok(());
     }
+    println!("the schema is up to date");
     Ok(())
+}
+
+/// Tables that nobody knows must not be written to.
+pub fn refuse_altered(schema: &Schema) -> Result<(), Failed> {
+    if schema.altered.is_empty() {
+        return Ok(());
+    }
+    let names = schema.altered.join(", ");
+    let error = anyhow::anyhow!("the database was made by an unreleased version, with another {names}");
+    Err(Failed::new(CONFIGURATION, error))
 }

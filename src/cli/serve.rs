@@ -3,6 +3,7 @@
 use super::config::SettingsArgs;
 use super::exit::{CONFIGURATION, Failed};
 use super::log;
+use super::migrate::refuse_altered;
 use crate::engines;
 use crate::node::{Node, Served};
 
@@ -20,11 +21,15 @@ pub async fn run(args: Args) -> Result<(), Failed> {
     log::start(args.log_format, "info");
     let config = args.settings.read()?.config;
     let store = engines::open_store(&config).await?;
-    let pending = store.pending_migrations().await.map_err(anyhow::Error::from)?;
-    if !pending.is_empty() {
-        let error =
-            anyhow::anyhow!("the database lacks {} migrations; run `herald migrate` first", pending.len());
+    let schema = store.schema().await.map_err(anyhow::Error::from)?;
+    refuse_altered(&schema)?;
+    if !schema.missing.is_empty() {
+        let count = schema.missing.len();
+        let error = anyhow::anyhow!("the database lacks {count} migrations; run `herald migrate` first");
         return Err(Failed::new(CONFIGURATION, error));
+    }
+    if !schema.later.is_empty() {
+        tracing::warn!("a later version has changed the schema: {}", schema.later.join(", "));
     }
     let node = Node::start(&config, store, "production").await?;
     let version = env!("CARGO_PKG_VERSION");

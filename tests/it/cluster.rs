@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use herald_sdk::v1;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::support::{Cluster, NODES, NewAccount, Setup, herald_apart, span, take_machine};
+use crate::support::{Cluster, NODES, NewAccount, Program, Setup, span, take_machine};
 
 const SEED: u64 = 1;
 /// As long as any load lasts.
@@ -30,7 +30,7 @@ async fn for_a_person() {
         .set("HERALD_REDIS__TIMEOUT_MS", 100);
     println!("\nstarting three engines, a simulator and four nodes");
     let mut cluster = tokio::select! {
-        cluster = Cluster::start_by(herald_apart, setup, SEED, 1.0) => cluster,
+        cluster = Cluster::start_by(Program::present().apart(), setup, SEED, 1.0) => cluster,
         () = &mut end => return,
     };
     let new = NewAccount {

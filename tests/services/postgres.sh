@@ -5,6 +5,7 @@
 #   tests/services/postgres.sh kill DIR      ends it as a crash would; what it stored stays
 #   tests/services/postgres.sh restart DIR   starts it again where it was
 #   tests/services/postgres.sh stop DIR      stops it at once and removes DIR
+#   tests/services/postgres.sh bin           prints the directory of the binaries and tools
 #
 # It listens on a free loopback port, with a random password, and on a socket in DIR. fsync stays on: the
 # crash tests and the benchmark mean what they say.
@@ -168,7 +169,13 @@ stop() {
     rm -rf -- "$1"
 }
 
-usage="usage: postgres.sh start|kill|restart|stop DIR"
+if [[ $# -eq 1 && $1 == bin ]]; then
+    bin=$(find_server)
+    [[ -n "$bin" ]] || fail "none on this machine"
+    echo "$bin"
+    exit
+fi
+usage="usage: postgres.sh start|kill|restart|stop DIR, postgres.sh bin"
 [[ $# -eq 2 && -n "$2" ]] || fail "$usage"
 [[ "$1" == @(start|stop) ]] || refuse_container "$2"
 case "$1" in

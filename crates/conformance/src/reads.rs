@@ -70,7 +70,8 @@ impl Bench {
     }
 
     pub async fn due(&self) -> Vec<MessageKey> {
-        self.store.due_timers(ALL).await.expect("the timers are read")
+        let timers = self.store.due_timers(ALL).await.expect("the timers are read");
+        timers.into_iter().map(|timer| timer.key).collect()
     }
 
     /// The whole audit log, newest first.

@@ -89,6 +89,10 @@ macro_rules! store_suite {
             the_backlog_is_read_in_pages_without_a_repeat_or_a_gap,
             the_backlog_names_the_offer_that_a_sweep_makes,
             the_backlog_is_offered_once_to_each_queue_that_begins,
+            nodes_offer_the_backlog_together_and_each_message_once,
+            where_another_queue_begins_meanwhile_each_is_offered_the_whole_backlog,
+            how_far_a_queue_was_restocked_is_replaced_by_one_node_only,
+            a_sweep_offers_to_a_long_lane_what_the_backlog_has_not_come_to,
             a_long_lane_is_not_offered_what_it_has_until_that_is_long_ago,
         }
         $crate::claims! {

@@ -21,21 +21,32 @@ const TRIES: u32 = 5;
 /// What was learned of one message.
 #[derive(Clone, Debug)]
 pub enum Learned {
-    Outcome { key: MessageKey, attempt: i32, fence: i64, outcome: Outcome },
+    Outcome {
+        key: MessageKey,
+        attempt: i32,
+        fence: i64,
+        outcome: Outcome,
+    },
     Report(PendingReport),
-    Timer { key: MessageKey },
-    Cancel { key: MessageKey },
+    /// `is_lost`: the queue began anew and has not been offered the message since.
+    Timer {
+        key: MessageKey,
+        is_lost: bool,
+    },
+    Cancel {
+        key: MessageKey,
+    },
 }
 
 impl Learned {
     pub fn key(&self) -> MessageKey {
         match self {
-            Self::Outcome { key, .. } | Self::Timer { key } | Self::Cancel { key } => *key,
+            Self::Outcome { key, .. } | Self::Timer { key, .. } | Self::Cancel { key } => *key,
             Self::Report(pending) => pending.target.key,
         }
     }
 
-    fn input(&self) -> Input<'_> {
+    fn input(&self, is_lane_long: bool) -> Input<'_> {
         match self {
             Self::Outcome { fence, outcome, .. } => Input::Outcome { fence: *fence, outcome },
             Self::Report(pending) => Input::Report {
@@ -44,7 +55,7 @@ impl Learned {
                 part: pending.target.part,
                 report: &pending.report,
             },
-            Self::Timer { .. } => Input::Timer,
+            Self::Timer { .. } => Input::Timer { is_lane_long },
             Self::Cancel { .. } => Input::Cancel,
         }
     }
@@ -119,6 +130,9 @@ impl Mover {
             })
             .collect();
         let wanted = Wanted { clients: clients_of(&messages), messages, reports, ..Wanted::default() };
+        // Asked before anything is locked.
+        let has_timers = learned.iter().any(|item| matches!(item, Learned::Timer { .. }));
+        let long = if has_timers { self.lanes.long(self.queue.as_ref()).await } else { [false; 3] };
         let mut tx = crash_point!(flow(learned) => "begin", self.store.begin()).await?;
         let mut loaded = crash_point!(flow(learned) => "load", tx.load(&wanted)).await?;
         let mut book = Book::open(&mut loaded);
@@ -137,13 +151,16 @@ impl Mover {
                 _ => None,
             }));
             let Some(message) = loaded.messages.get(key) else { continue };
+            let is_lane_long = long[message.priority as usize];
             let mut current = message.clone();
             for item in inputs {
                 let Some((client, _)) = book.clients.get(&key.client) else { break };
-                let change = transition::apply(&self.timing, client, &current, &item.input(), book.now);
+                let change =
+                    transition::apply(&self.timing, client, &current, &item.input(is_lane_long), book.now);
                 let Some(change) = change else { continue };
                 changed += 1;
-                offers.note(&change, *key, message.priority);
+                let is_in_lane = is_lane_long && !matches!(item, Learned::Timer { is_lost: true, .. });
+                offers.note(&change, *key, message.priority, is_in_lane);
                 book.record(&current, change).map_err(broken_books)?;
                 if let Some(written) = book.plan.states.last() {
                     current.state = written.state.clone();
@@ -161,7 +178,6 @@ impl Mover {
         }
         let queue = self.queue.as_ref();
         crash_point!(flow(learned) => "offer", self.lanes.offer(queue, "new", offers.new)).await;
-        offers.again.extend(self.lanes.without_long(queue, offers.may_wait).await);
         crash_point!(flow(learned) => "offer_again", self.lanes.offer(queue, "again", offers.again)).await;
         if !plan.dead_letters.is_empty() {
             crash_point!(flow(learned) => "dead", queue.dead(&plan.dead_letters)).await;
@@ -206,17 +222,15 @@ fn flow(learned: &[Learned]) -> &'static str {
 struct Offers {
     new: Vec<Due>,
     again: Vec<Due>,
-    /// Like `again`, but not worth it while its lane is long.
-    may_wait: Vec<Due>,
 }
 
 impl Offers {
-    fn note(&mut self, change: &Change, key: MessageKey, priority: Priority) {
+    fn note(&mut self, change: &Change, key: MessageKey, priority: Priority, is_in_lane: bool) {
         let offers = match change.offering {
             Offering::None => return,
             Offering::New => &mut self.new,
-            Offering::Again { may_wait: false } => &mut self.again,
-            Offering::Again { may_wait: true } => &mut self.may_wait,
+            Offering::Again { may_wait } if may_wait && is_in_lane => return,
+            Offering::Again { .. } => &mut self.again,
         };
         offers.extend(Due::of(key, &change.state, priority));
     }

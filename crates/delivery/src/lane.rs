@@ -57,16 +57,14 @@ impl Lanes {
         }
     }
 
-    /// Leaves out what would be offered to a lane so long that its ids are surely still in it.
-    pub async fn without_long(&self, queue: &dyn Queue, mut due: Vec<Due>) -> Vec<Due> {
+    /// By priority: whether a lane is so long that what was offered to it is surely still in it.
+    pub async fn long(&self, queue: &dyn Queue) -> [bool; 3] {
+        let mut long = [false; 3];
         for priority in Priority::ALL {
-            if due.iter().any(|due| due.priority == *priority)
-                && crash_point!("offer.length", queue.waiting(self.name(*priority))).await > LONG
-            {
-                due.retain(|due| due.priority != *priority);
-            }
+            let waiting = crash_point!("offer.length", queue.waiting(self.name(*priority))).await;
+            long[*priority as usize] = waiting > LONG;
         }
-        due
+        long
     }
 
     /// Waits until a lane has ids, then takes up to `limit` of it; `turn` counts the takes. Cancel-safe.

@@ -2,8 +2,10 @@
 //! clean. It repairs nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use message::id::{AuditEntryId, ClientId, Entropy};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{AuditEntry, Client, ClientState};
@@ -12,6 +14,9 @@ use crate::timing::Timing;
 
 /// Clients read at once.
 const PAGE: i64 = 100;
+/// After a client the reconciler rests so many times as long as that took. It reads every open message of a client, so with
+/// a long backlog it would else keep the database from working it off.
+const REST: u32 = 4;
 
 /// What an audit of one client found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,20 +100,27 @@ pub async fn run(store: Arc<dyn Store>, timing: Arc<Timing>, stop: CancellationT
             () = stop.cancelled() => return,
             _ = interval.tick() => {}
         }
-        if let Err(error) = check_all(store.as_ref(), &timing).await {
+        if let Err(error) = check_all(store.as_ref(), &timing, &stop).await {
             tracing::warn!(error = ?error, "the reconciler could not finish; the next round comes");
         }
     }
 }
 
-async fn check_all(store: &dyn Store, timing: &Timing) -> Result<(), StoreError> {
+async fn check_all(store: &dyn Store, timing: &Timing, stop: &CancellationToken) -> Result<(), StoreError> {
     let (mut after, mut drift, mut broken) = (None, 0i64, 0u32);
+    let mut rest = Duration::ZERO;
     loop {
         let clients = store.clients(&ClientFilter::default(), after, PAGE, PAGE).await?.items;
         let Some(last) = clients.last() else { break };
         after = Some(last.id);
         for client in clients {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(rest) => {}
+            }
+            let started = Instant::now();
             let Some((audit, checkpoint)) = audit(store, timing, client.id).await? else { continue };
+            rest = started.elapsed() * REST;
             drift = drift
                 .saturating_add(audit.balance_drift.saturating_abs() + audit.held_drift.saturating_abs());
             let violations = audit.violations.join("; ");

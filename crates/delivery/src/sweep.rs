@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::change::{Learned, Mover};
 use crate::dispatch::Backoff;
-use crate::port::{PurgeLimits, StoreError};
+use crate::port::{Due, PurgeLimits, Restock, StoreError};
 
 /// The most timers of one transaction.
 const BATCH: i64 = 500;
@@ -48,11 +48,20 @@ pub async fn fire_due(mover: &Mover) -> Result<usize, StoreError> {
         return Ok(changed);
     }
     loop {
-        let keys = crash_point!("settle.due", mover.store.due_timers(BATCH)).await?;
-        let learned: Vec<Learned> = keys.iter().map(|key| Learned::Timer { key: *key }).collect();
-        if learned.is_empty() {
+        let timers = crash_point!("settle.due", mover.store.due_timers(BATCH)).await?;
+        if timers.is_empty() {
             return Ok(changed);
         }
+        // After the timers: what was offered between the two is offered twice, and nothing is left out by both.
+        let not_offered =
+            crash_point!("settle.place", mover.store.restock()).await?.and_then(|restock| restock.before);
+        let learned: Vec<Learned> = timers
+            .iter()
+            .map(|timer| Learned::Timer {
+                key: timer.key,
+                is_lost: not_offered.is_some_and(|before| *timer < before),
+            })
+            .collect();
         let moved = mover.apply_each(&learned).await?.changed;
         changed += moved;
         // A full page that moved nothing would come back for ever.
@@ -92,27 +101,45 @@ pub async fn restock(mover: Mover, stop: CancellationToken) {
     }
 }
 
-/// Offers every claimable due message to the queue of this epoch, unless a node has done so; then remembers the epoch,
-/// so that a node that dies in between leaves it to another. Answers how many were offered.
+/// Offers every claimable due message to the queue of this epoch, together with the other nodes: each page is one node's. What
+/// a node takes and does not offer because it dies is left to the sweeper. Answers how many this one offered.
 pub async fn offer_backlog(mover: &Mover, epoch: &str) -> Result<usize, StoreError> {
-    let offered = crash_point!("restock.epoch", mover.store.queue_epoch()).await?;
-    if offered.as_deref() == Some(epoch) {
-        return Ok(0);
-    }
-    let (mut after, mut offered) = (None, 0);
+    let store = mover.store.as_ref();
+    let (mut before, mut offered) = (None, 0);
+    let (mut has_begun, mut is_alone) = (false, false);
     loop {
         let started = Instant::now();
-        let page = crash_point!("restock.page", mover.store.backlog(after, BATCH)).await?;
-        let Some(last) = page.last() else { break };
-        after = Some((last.offer.timer_at, last.offer.key));
+        let noted = crash_point!("restock.place", store.restock()).await?;
+        match &noted {
+            Some(noted) if noted.epoch == epoch => match noted.before {
+                None => return Ok(offered),
+                place => before = place,
+            },
+            // Another queue has begun meanwhile, as each process has its own without NATS. Its place is not ours to move.
+            _ => is_alone = has_begun,
+        }
+        let mut page = crash_point!("restock.page", store.backlog(before, BATCH)).await?;
+        let next = page.last().map(Due::timer);
+        if is_alone {
+            before = next;
+        } else {
+            let becomes = Restock { epoch: epoch.to_owned(), before: next };
+            if !crash_point!("restock.note", store.note_restock(noted.as_ref(), &becomes)).await? {
+                continue;
+            }
+            has_begun = true;
+        }
+        if page.is_empty() {
+            return Ok(offered);
+        }
+        // The oldest of a page first.
+        page.reverse();
         offered += page.len();
-        let offered = mover.lanes.offer(mover.queue.as_ref(), "backlog", page);
-        crash_point!("restock.offer", offered).await;
+        let offering = mover.lanes.offer(mover.queue.as_ref(), "backlog", page);
+        crash_point!("restock.offer", offering).await;
         // At most half of what store and queue can do, so that new messages have the rest.
         tokio::time::sleep(started.elapsed()).await;
     }
-    crash_point!("restock.remember", mover.store.set_queue_epoch(epoch)).await?;
-    Ok(offered)
 }
 
 async fn purge(mover: &Mover) -> Result<(), StoreError> {

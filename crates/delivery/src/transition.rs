@@ -21,8 +21,8 @@ pub enum Input<'a> {
     Outcome { fence: i64, outcome: &'a Outcome },
     /// A provider's report of an attempt.
     Report { provider: &'a str, attempt: i32, part: u16, report: &'a ProviderReport },
-    /// The message's timer fired.
-    Timer,
+    /// The message's timer fired. If its lane is long, an id that waits in it will not be taken for a while.
+    Timer { is_lane_long: bool },
     /// The client does not want it any more.
     Cancel,
 }
@@ -83,14 +83,18 @@ pub fn apply(
     input: &Input<'_>,
     now: Timestamp,
 ) -> Option<Change> {
-    let mut step = Step { timing, client, message, now, change: unchanged(&message.state) };
+    let change = unchanged(&message.state);
+    let mut step = Step { timing, client, message, now, is_lane_long: false, change };
     match input {
         Input::Outcome { fence, outcome } => step.outcome(*fence, outcome),
         Input::Report { provider, attempt, part, report } => step.report(provider, *attempt, *part, report),
-        Input::Timer => step.timer(),
+        Input::Timer { is_lane_long } => {
+            step.is_lane_long = *is_lane_long;
+            step.timer();
+        }
         Input::Cancel => step.cancel(),
     }
-    step.finish(matches!(input, Input::Timer))
+    step.finish(matches!(input, Input::Timer { .. }))
 }
 
 fn unchanged(state: &MessageState) -> Change {
@@ -108,6 +112,7 @@ struct Step<'a> {
     client: &'a Client,
     message: &'a OpenMessage,
     now: Timestamp,
+    is_lane_long: bool,
     change: Change,
 }
 
@@ -522,9 +527,12 @@ impl Step<'_> {
         }
     }
 
-    /// Doubles with the time a message has been due, so that a backlog is never offered whole again.
+    /// Doubles with the time that a message has been due, so that a backlog is never offered whole again. In a long lane it
+    /// begins with the longest gap and has no bound: else a backlog that takes long would be looked at, and offered, as a
+    /// whole every few minutes, for which it would take longer.
     fn offer_gap(&self, due: Timestamp) -> Duration {
-        self.now.since(due).clamp(self.timing.offer_gap, self.timing.offer_gap_max)
+        let (age, longest) = (self.now.since(due), self.timing.offer_gap_max);
+        if self.is_lane_long { age.max(longest) } else { age.clamp(self.timing.offer_gap, longest) }
     }
 }
 

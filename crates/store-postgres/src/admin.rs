@@ -8,27 +8,24 @@ use delivery::model::{
     ApiKey, AuditEntry, Client, ClientState, DeadLetter, Message, MessageKey, ProviderKey, Retention,
 };
 use delivery::port::{
-    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned, StoreError,
-    UnmatchedReport,
+    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned, Schema,
+    StoreError, UnmatchedReport,
 };
 use message::Timestamp;
 use message::id::{AuditEntryId, ClientId, MessageId};
 use message::time::micros;
 use serde_json::{Value, json};
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{Connection as _, Row};
 use uuid::Uuid;
 
+use crate::PostgresStore;
 use crate::clock::Time;
 use crate::connection::Connection;
 use crate::error::{commit_error, damaged, store_error};
 use crate::rows::{self, Columns, client_columns};
 use crate::settings::put_setting;
 use crate::trail;
-use crate::{MIGRATION_SETTINGS, PostgresStore};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// The name of the setting.
 const RETENTION: &str = "retention";
@@ -46,6 +43,7 @@ macro_rules! random_epoch {
         "(('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint & 9223372036854775807)"
     };
 }
+pub(crate) use random_epoch;
 
 #[async_trait]
 impl AdminStore for PostgresStore {
@@ -295,19 +293,7 @@ impl AdminStore for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        // A connection of its own: what waits for another node's migrations must not time out.
-        let mut connection = self.aside(MIGRATION_SETTINGS).await.map_err(store_error)?;
-        MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(migrate_error)?;
-        let sql = concat!(
-            "-- name the log
-INSERT INTO installation (one, log_epoch) VALUES (1, ",
-            random_epoch!(),
-            ") ON CONFLICT DO NOTHING"
-        );
-        sqlx::query(sql).execute(&mut connection).await.map_err(commit_error)?;
-        connection.close().await.map_err(store_error)?;
-        let now = AdminStore::now(self).await?;
-        self.make_room(now).await.map_err(store_error)
+        self.apply_migrations().await
     }
 
     async fn renew_log_epoch(&self) -> Result<u64, StoreError> {
@@ -322,16 +308,8 @@ UPDATE installation SET log_epoch = ",
         Ok(epoch.unsigned_abs())
     }
 
-    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-        let sql = "-- has migrations table\nSELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-        let has_any: bool = sqlx::query_scalar(sql).fetch_one(self.reader()).await.map_err(store_error)?;
-        let mut applied: Vec<i64> = Vec::new();
-        if has_any {
-            let sql = "-- applied migrations\nSELECT version FROM _sqlx_migrations WHERE success LIMIT 10000";
-            applied = sqlx::query_scalar(sql).fetch_all(self.reader()).await.map_err(store_error)?;
-        }
-        let missing = MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version));
-        Ok(missing.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
+    async fn schema(&self) -> Result<Schema, StoreError> {
+        self.read_schema().await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -465,12 +443,5 @@ fn span(value: &Value) -> Result<Option<Duration>, sqlx::Error> {
             let micros = span.as_u64().ok_or_else(|| sqlx::Error::Decode("a span is not a number".into()))?;
             Ok(Some(Duration::from_micros(micros)))
         }
-    }
-}
-
-fn migrate_error(error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::Execute(cause) => commit_error(cause),
-        other => StoreError::Refused(Box::new(other)),
     }
 }

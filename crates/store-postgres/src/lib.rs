@@ -13,6 +13,7 @@ mod keys;
 mod letters;
 mod partitions;
 mod rows;
+mod schema;
 mod servers;
 mod settings;
 mod spans;

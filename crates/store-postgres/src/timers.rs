@@ -1,7 +1,7 @@
 //! Which messages the sweeper must look at.
 
 use delivery::model::MessageKey;
-use delivery::port::{Due, Offer, StoreError};
+use delivery::port::{Due, Offer, StoreError, Timer};
 use message::Timestamp;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -13,19 +13,19 @@ use crate::error::store_error;
 use crate::rows;
 
 impl PostgresStore {
-    pub(crate) async fn read_due_timers(&self, limit: i64) -> Result<Vec<MessageKey>, StoreError> {
+    pub(crate) async fn read_due_timers(&self, limit: i64) -> Result<Vec<Timer>, StoreError> {
         let sql = "-- due timers
             SELECT wake_at, client_id, message_id FROM timers
             WHERE wake_at <= COALESCE($1, now()) ORDER BY wake_at, client_id, message_id LIMIT $2";
         let rows =
             sqlx::query(sql).bind(self.shared.ticker.fixed()).bind(limit).fetch_all(self.reader()).await;
         let timers = rows.and_then(|rows| rows.iter().map(timer).collect::<Result<Vec<_>, _>>());
-        Ok(timers.map_err(store_error)?.into_iter().map(|(_, key)| key).collect())
+        timers.map_err(store_error)
     }
 
     pub(crate) async fn read_backlog(
         &self,
-        after: Option<(Timestamp, MessageKey)>,
+        before: Option<Timer>,
         limit: i64,
     ) -> Result<Vec<Due>, StoreError> {
         // The limit inside makes it walk the timers in their order, and stop.
@@ -38,11 +38,11 @@ impl PostgresStore {
                   AND m.status IN ('QUEUED', 'FAILED_TEMP') AND m.due_at <= COALESCE($4, now())
                 LIMIT 1
             ) AS due
-            WHERE (t.wake_at, t.client_id, t.message_id) > ($1, $2, $3)
-            ORDER BY t.wake_at, t.client_id, t.message_id LIMIT $5";
-        let (at, client, message) = match after {
-            Some((at, key)) => (at, *key.client.as_uuid(), *key.id.as_uuid()),
-            None => (Timestamp::from_micros(i64::MIN), Uuid::nil(), Uuid::nil()),
+            WHERE (t.wake_at, t.client_id, t.message_id) < ($1, $2, $3)
+            ORDER BY t.wake_at DESC, t.client_id DESC, t.message_id DESC LIMIT $5";
+        let (at, client, message) = match before {
+            Some(Timer { at, key }) => (at, *key.client.as_uuid(), *key.id.as_uuid()),
+            None => (Timestamp::from_micros(i64::MAX), Uuid::max(), Uuid::max()),
         };
         let rows = sqlx::query(sql)
             .bind(Time(at))
@@ -57,13 +57,13 @@ impl PostgresStore {
 }
 
 fn due(row: &PgRow) -> Result<Due, sqlx::Error> {
-    let (timer_at, key) = timer(row)?;
+    let Timer { at: timer_at, key } = timer(row)?;
     let offer = Offer { key, fence: row.try_get("fence")?, timer_at };
     Ok(Due { offer, priority: rows::word(row, "priority")? })
 }
 
-fn timer(row: &PgRow) -> Result<(Timestamp, MessageKey), sqlx::Error> {
+fn timer(row: &PgRow) -> Result<Timer, sqlx::Error> {
     let key =
         MessageKey { client: rows::client_id(row, "client_id")?, id: rows::message_id(row, "message_id")? };
-    Ok((rows::time(row, "wake_at")?, key))
+    Ok(Timer { at: rows::time(row, "wake_at")?, key })
 }

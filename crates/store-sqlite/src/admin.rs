@@ -6,17 +6,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use delivery::model::{ApiKey, AuditEntry, Client, DeadLetter, Message, MessageKey, ProviderKey, Retention};
 use delivery::port::{
-    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned, StoreError,
-    UnmatchedReport,
+    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned, Schema,
+    StoreError, UnmatchedReport,
 };
 use message::Timestamp;
 use message::fingerprint::Fingerprint;
 use message::id::{AuditEntryId, ClientId, MessageId};
 use message::time::micros;
 use serde_json::json;
-use sqlx::migrate::Migrator;
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqlitePoolOptions, SqliteRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
@@ -24,8 +23,6 @@ use crate::SqliteStore;
 use crate::error::{damaged, store_error};
 use crate::rows::{self, batch, client_columns};
 use crate::settings::put_setting;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 const RETENTION: &str = "retention";
 
@@ -286,18 +283,7 @@ impl AdminStore for SqliteStore {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        // The migrator wants a pool of its own; the writer waits meanwhile.
-        let mut writer = self.shared.writer.clone().lock_owned().await;
-        let pool =
-            SqlitePoolOptions::new().max_connections(1).connect_with(self.shared.options.clone()).await;
-        let pool = pool.map_err(store_error)?;
-        MIGRATIONS.run(&pool).await.map_err(|error| StoreError::Refused(Box::new(error)))?;
-        pool.close().await;
-        let sql = "-- name the log
-            INSERT INTO installation (one, log_epoch) VALUES (1, (random() & 0x7FFFFFFFFFFFFFFE) + 1)
-            ON CONFLICT DO NOTHING";
-        sqlx::query(sql).execute(&mut writer.connection).await.map_err(store_error)?;
-        Ok(())
+        self.apply_migrations().await
     }
 
     async fn renew_log_epoch(&self) -> Result<u64, StoreError> {
@@ -309,17 +295,8 @@ impl AdminStore for SqliteStore {
         Ok(epoch.unsigned_abs())
     }
 
-    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-        let sql = "-- has migrations table
-            SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations')";
-        let has_any: bool = sqlx::query_scalar(sql).fetch_one(self.readers()).await.map_err(store_error)?;
-        let mut applied: Vec<i64> = Vec::new();
-        if has_any {
-            let sql = "-- applied migrations\nSELECT version FROM _sqlx_migrations WHERE success LIMIT 10000";
-            applied = sqlx::query_scalar(sql).fetch_all(self.readers()).await.map_err(store_error)?;
-        }
-        let missing = MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version));
-        Ok(missing.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
+    async fn schema(&self) -> Result<Schema, StoreError> {
+        self.read_schema().await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

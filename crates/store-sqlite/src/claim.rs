@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use delivery::model::MessageKey;
-use delivery::port::{Claim, Claimed, Due, PendingReport, StoreError, StoredReports, Transaction, WorkStore};
+use delivery::port::{
+    Claim, Claimed, Due, PendingReport, Restock, StoreError, StoredReports, Timer, Transaction, WorkStore,
+};
 use message::Timestamp;
 use message::report::ProviderReport;
 use message::time::micros;
@@ -46,24 +48,20 @@ impl WorkStore for SqliteStore {
         self.read_pending_reports(after, limit).await
     }
 
-    async fn due_timers(&self, limit: i64) -> Result<Vec<MessageKey>, StoreError> {
+    async fn due_timers(&self, limit: i64) -> Result<Vec<Timer>, StoreError> {
         self.read_due_timers(limit).await
     }
 
-    async fn backlog(
-        &self,
-        after: Option<(Timestamp, MessageKey)>,
-        limit: i64,
-    ) -> Result<Vec<Due>, StoreError> {
-        self.read_backlog(after, limit).await
+    async fn backlog(&self, before: Option<Timer>, limit: i64) -> Result<Vec<Due>, StoreError> {
+        self.read_backlog(before, limit).await
     }
 
-    async fn queue_epoch(&self) -> Result<Option<String>, StoreError> {
-        self.read_queue_epoch().await
+    async fn restock(&self) -> Result<Option<Restock>, StoreError> {
+        self.read_restock().await
     }
 
-    async fn set_queue_epoch(&self, epoch: &str) -> Result<(), StoreError> {
-        self.write_queue_epoch(epoch).await
+    async fn note_restock(&self, was: Option<&Restock>, becomes: &Restock) -> Result<bool, StoreError> {
+        self.replace_restock(was, becomes).await
     }
 }
 

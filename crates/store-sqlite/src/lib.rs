@@ -11,6 +11,7 @@ mod inbox;
 mod keys;
 mod letters;
 mod rows;
+mod schema;
 mod settings;
 mod timers;
 mod trail;

@@ -16,6 +16,8 @@ pub(super) enum Fault {
     Hang(&'static [Part]),
     /// Killed, and what it had on disk is gone.
     Wipe(&'static [Part]),
+    /// The stream that carries the ids is deleted; whoever misses it makes it anew.
+    DeleteStream,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,16 +49,19 @@ pub(super) const ROUND: &[Fault] = &[
     Fault::Wipe(&[Nats]),
     Fault::Wipe(&[Redis]),
     Fault::Wipe(&[Nats, Redis]),
+    Fault::DeleteStream,
 ];
 
 impl Fault {
     /// When this returns, everything runs again.
     pub(super) async fn inject(self, cluster: &mut Cluster) {
-        let (Self::Kill(parts) | Self::Hang(parts) | Self::Wipe(parts)) = self;
+        let (Self::Kill(parts) | Self::Hang(parts) | Self::Wipe(parts)) = self else {
+            return cluster.delete_stream().await;
+        };
         for part in parts {
             match self {
                 Self::Hang(_) => part.pause(cluster).await,
-                Self::Kill(_) | Self::Wipe(_) => part.kill(cluster).await,
+                _ => part.kill(cluster).await,
             }
         }
         if matches!(self, Self::Wipe(_)) {
@@ -72,7 +77,7 @@ impl Fault {
         for part in parts {
             match self {
                 Self::Hang(_) => part.resume(cluster).await,
-                Self::Kill(_) | Self::Wipe(_) => part.restart(cluster).await,
+                _ => part.restart(cluster).await,
             }
         }
     }

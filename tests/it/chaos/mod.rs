@@ -1,6 +1,7 @@
 //! Nodes and engines of a whole cluster die, hang and come back under load, one after the other and in pairs, and
 //! nothing that was promised is lost, doubled or invented.
 
+mod backlog;
 mod fault;
 mod nodes;
 
@@ -16,7 +17,7 @@ use crate::crash::end::{assert_clean_books, assert_kept, seed};
 use crate::crash::evidence::{Demand, Evidence, Micros};
 use crate::crash::progress::{Progress, now};
 use crate::crash::traffic::{Senders, Traffic};
-use crate::support::{Account, Cluster, NewAccount, Setup, span, take_machine, until};
+use crate::support::{Account, Cluster, NewAccount, Setup, span, take_machine};
 use fault::ROUND;
 
 /// They send as much as there is time for.
@@ -105,7 +106,7 @@ impl Scene {
                 if length.is_some_and(|length| began.elapsed() >= length) {
                     return (faults, times);
                 }
-                self.work_on(traffic).await;
+                traffic.work_on(CALM, IN_FLIGHT).await;
                 // Not a wait for anything: the moment itself is what is drawn.
                 tokio::time::sleep(Duration::from_micros(random.random_range(0..300_000))).await;
                 let (acked, from) = (self.progress.acked(), now());
@@ -123,18 +124,6 @@ impl Scene {
                 return (faults, times);
             }
         }
-    }
-
-    /// Waits until the cluster accepts and ends messages again.
-    async fn work_on(&self, traffic: &mut Traffic) {
-        let wanted = self.progress.acked() + CALM;
-        let seen = self.progress.last_seq();
-        until("work to go on", async || {
-            traffic.check_senders();
-            let is_working = self.progress.acked() >= wanted && self.progress.last_seq() > seen;
-            (is_working && self.progress.in_flight() >= 2 * IN_FLIGHT).then_some(())
-        })
-        .await;
     }
 
     /// The nodes drain, and the reconciler itself looks at the books.

@@ -1,6 +1,7 @@
 //! The senders: each message under one idempotency key, repeated through every outage until it is acknowledged.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use herald_sdk::{Client, Receipt, v1};
 use message::status::OnUnknown;
@@ -54,7 +55,9 @@ struct Draft {
 pub(crate) async fn send_all(client: Client, progress: Arc<Progress>, seed: u64, wanted: usize) {
     while let Some(number) = progress.take(wanted) {
         let draft = draft(seed, number);
+        let asked = Instant::now();
         let receipt = send(&client, &draft.request).await;
+        progress.note_wait(asked.elapsed());
         progress.note_ack(ack(&draft, &receipt));
         if draft.is_repeated {
             let again = send(&client, &draft.request).await;

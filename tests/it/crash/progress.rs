@@ -1,8 +1,8 @@
 //! How far the test has come, shared by the senders, the subscriber and the killer.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::evidence::{Ack, Micros, Seen};
 
@@ -13,6 +13,8 @@ pub(crate) struct Progress {
     seen: Mutex<Vec<Seen>>,
     /// Messages whose end the subscriber saw.
     ended: AtomicUsize,
+    /// The longest that a sender waited for an acknowledgement, in microseconds.
+    slowest: AtomicU64,
     /// Messages handed to senders.
     taken: AtomicUsize,
     /// The killer has done its work.
@@ -29,6 +31,14 @@ impl Progress {
             self.ended.fetch_add(1, Ordering::Relaxed);
         }
         self.seen.lock().expect("no panic holds it").push(event);
+    }
+
+    pub(crate) fn note_wait(&self, wait: Duration) {
+        self.slowest.fetch_max(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn slowest(&self) -> Duration {
+        Duration::from_micros(self.slowest.load(Ordering::Relaxed))
     }
 
     pub(crate) fn acked(&self) -> usize {

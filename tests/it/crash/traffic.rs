@@ -57,6 +57,18 @@ impl Traffic {
         }
     }
 
+    /// Waits until so many more are accepted, and more end, with twice `in_flight` under way.
+    pub(crate) async fn work_on(&mut self, messages: usize, in_flight: usize) {
+        let wanted = self.progress.acked() + messages;
+        let seen = self.progress.last_seq();
+        until("work to go on", async || {
+            self.check_senders();
+            let is_working = self.progress.acked() >= wanted && self.progress.last_seq() > seen;
+            (is_working && self.progress.in_flight() >= 2 * in_flight).then_some(())
+        })
+        .await;
+    }
+
     /// Nothing more is broken: waits until all is sent, settled and seen, and tells all that is known but what was done to
     /// the server.
     pub(crate) async fn end(

@@ -26,17 +26,7 @@ const CREDIT: i64 = 1_000_000_000;
 /// How long a server works before it crashes: it takes up what the one before has left.
 const WORKS: u32 = 800;
 /// Points that a server passes once, while it starts or soon after.
-const AT_START: [&str; 9] = [
-    "gate.rates",
-    "restock.begun",
-    "restock.epoch",
-    "restock.page",
-    "restock.offer",
-    "restock.remember",
-    "purge.now",
-    "purge.commit",
-    "partition.",
-];
+const AT_START: [&str; 4] = ["gate.rates", "restock.", "purge.", "partition."];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wherever_it_crashes_it_keeps_every_promise() {

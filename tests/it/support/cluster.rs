@@ -10,14 +10,14 @@ use std::process::ExitStatus;
 use herald_sdk::{Client, Config, RetryPolicy};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio::process::Command;
 
 use super::account::{Account, NewAccount};
 use super::balancer::Balancer;
 use super::engine::Engine;
 use super::free_port;
 use super::herald::{DRAIN, PART_PRICE, Setup, tireless};
-use super::process::{Process, herald};
+use super::metrics::metric;
+use super::process::{Process, Program};
 use super::simulator::SimulatorProcess;
 use super::wait::until;
 
@@ -25,10 +25,13 @@ use super::wait::until;
 pub(crate) const NODES: [(&str, &str); 4] =
     [("api-1", "api"), ("api-2", "api"), ("worker-1", "worker"), ("worker-2", "worker")];
 
+/// The queue's stream, as the nodes call it by default.
+const STREAM: &str = "HERALD_SEND";
+
 /// Everything, running.
 pub(crate) struct Cluster {
     /// What every process of Herald is started by.
-    program: fn() -> Command,
+    pub(crate) program: Program,
     /// Declared before what they work with, so that they go first.
     nodes: BTreeMap<&'static str, Node>,
     balancer: Balancer,
@@ -36,6 +39,7 @@ pub(crate) struct Cluster {
     pub(crate) postgres: Engine,
     pub(crate) nats: Engine,
     pub(crate) redis: Engine,
+    common: Vec<(String, String)>,
     operator_key: String,
     folder: TempDir,
 }
@@ -51,15 +55,11 @@ struct Node {
 impl Cluster {
     /// `setup` holds for all nodes.
     pub(crate) async fn start(setup: Setup, seed: u64, simulator_scale: f64) -> Self {
-        Self::start_by(herald, setup, seed, simulator_scale).await
+        Self::start_by(Program::present(), setup, seed, simulator_scale).await
     }
 
-    pub(crate) async fn start_by(
-        program: fn() -> Command,
-        setup: Setup,
-        seed: u64,
-        simulator_scale: f64,
-    ) -> Self {
+    /// One whose nodes run another program.
+    pub(crate) async fn start_by(program: Program, setup: Setup, seed: u64, simulator_scale: f64) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         // PostgreSQL runs under an account of its own.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -68,7 +68,7 @@ impl Cluster {
             Engine::start("postgres", path),
             Engine::start_cluster("nats", path),
             Engine::start("redis", path),
-            SimulatorProcess::start_by(program(), path, seed, simulator_scale),
+            SimulatorProcess::start_by(program.command(), path, seed, simulator_scale),
         );
         let setup = setup
             .set("HERALD_STORE_URL", &postgres.url)
@@ -80,7 +80,7 @@ impl Cluster {
             .set("HERALD_PEPPER_FILE", path.join("pepper").display());
         let common = setup.settings();
         let key_file = path.join("operator.key");
-        let mut command = program();
+        let mut command = program.command();
         command.args(["init", "--part-price-micros", &PART_PRICE.to_string(), "--key-file"]);
         command.arg(&key_file).envs(common.iter().cloned());
         let ended = Process::start("init", path, command).ended().await;
@@ -100,8 +100,9 @@ impl Cluster {
         let apis = nodes.iter().filter(|(name, _)| name.starts_with("api")).map(|(_, node)| node.listen);
         let balancer = Balancer::start(apis.collect()).await;
         let operator_key = operator_key.trim().to_owned();
+        let common = common.to_vec();
         let mut cluster =
-            Self { program, nodes, balancer, simulator, postgres, nats, redis, operator_key, folder };
+            Self { program, nodes, balancer, simulator, postgres, nats, redis, common, operator_key, folder };
         for (name, _) in NODES {
             cluster.start_node(name).await;
         }
@@ -118,12 +119,21 @@ impl Cluster {
     /// Starts a node, which may fail.
     pub(crate) fn spawn_node(&mut self, name: &str) {
         let folder: PathBuf = self.folder.path().to_owned();
-        let mut command = (self.program)();
+        let mut command = self.program.command();
         let node = self.nodes.get_mut(name).expect("there is such a node");
         assert!(node.process.is_none(), "{name} runs already");
         node.starts += 1;
         command.arg("serve").envs(node.settings.iter().cloned());
         node.process = Some(Process::start(&format!("{name}-{}", node.starts), &folder, command));
+    }
+
+    /// Runs a command of this version with the settings of all nodes; it must succeed. Answers what it printed.
+    pub(crate) async fn run_of(&self, program: &Program, name: &str, arguments: &[&str]) -> String {
+        let mut command = program.command();
+        command.args(arguments).envs(self.common.iter().cloned());
+        let ended = Process::start(name, self.folder.path(), command).ended().await;
+        assert!(ended.status.success(), "herald {arguments:?}: {ended:?}");
+        ended.stdout
     }
 
     /// SIGKILL.
@@ -182,6 +192,28 @@ impl Cluster {
 
     pub(crate) fn metrics_of(&self, name: &str) -> SocketAddr {
         self.nodes[name].metrics
+    }
+
+    /// What the running nodes have counted since each started, together.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let mut sum = 0.0;
+        for node in self.nodes.values().filter(|node| node.process.is_some()) {
+            sum += metric(&node.metrics.to_string(), name).await;
+        }
+        sum
+    }
+
+    /// The most memory that a node had resident since it started.
+    pub(crate) fn peak_kib(&self, name: &str) -> u64 {
+        self.nodes[name].process.as_ref().expect("it runs").peak_kib()
+    }
+
+    /// As an operator does by mistake: the queue's stream is gone, and every id in it.
+    pub(crate) async fn delete_stream(&self) {
+        let client = async_nats::connect(self.nats.url.split(',').collect::<Vec<_>>()).await;
+        let jetstream = async_nats::jetstream::new(client.expect("NATS runs"));
+        // Right after another fault it may be without a leader, or about to be made anew.
+        until("the stream's end", async || jetstream.delete_stream(STREAM).await.ok()).await;
     }
 
     /// A client of its own connection that comes by the balancer and never tires.

@@ -142,7 +142,8 @@ impl Herald {
         herald
     }
 
-    async fn run_to_the_end(&self, name: &str, arguments: &[&str]) {
+    /// Runs a command of the server with its settings, which must succeed.
+    pub(crate) async fn run_to_the_end(&self, name: &str, arguments: &[&str]) {
         let mut command = herald();
         command.args(arguments).envs(self.settings.iter().cloned());
         let ended = Process::start(name, self.folder.path(), command).ended().await;

@@ -1,6 +1,7 @@
 //! The harness: real processes, real engines, and what every story asserts at its end.
 
 mod account;
+mod backup;
 mod balancer;
 mod cluster;
 mod database;
@@ -22,6 +23,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 pub(crate) use account::{Account, NewAccount, every_message, new_key, nothing_held, sms, span};
+pub(crate) use backup::Backup;
 pub(crate) use cluster::{Cluster, NODES};
 pub(crate) use engine::Engine;
 pub(crate) use herald::{
@@ -31,10 +33,10 @@ pub(crate) use metrics::metric;
 pub(crate) use mode::{Mode, in_both_modes};
 #[cfg(feature = "faults")]
 pub(crate) use process::PLANTED;
-pub(crate) use process::{Ended, Process, herald, herald_apart};
+pub(crate) use process::{Ended, Process, Program, herald};
 pub(crate) use refusal::{assert_refused, item_error, refusal};
 pub(crate) use simulator::SimulatorProcess;
-pub(crate) use wait::{PATIENCE, soon, until};
+pub(crate) use wait::{PATIENCE, soon, until, within};
 
 /// A port that stays ours over a restart: below the range from which outgoing connections are given theirs.
 pub(crate) fn free_port() -> u16 {

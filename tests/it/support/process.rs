@@ -25,23 +25,52 @@ pub(crate) fn with_planted(faults: &str) -> String {
     format!("{planted}{faults}")
 }
 
-/// The `herald` binary, with nothing of this test's environment that is meant for it.
-pub(crate) fn herald() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_herald"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HERALD_")) {
-        command.env_remove(name);
-    }
-    #[cfg(feature = "faults")]
-    command.env("FAULTS", with_planted(""));
-    command.env("RUST_BACKTRACE", "1").stdin(Stdio::null());
-    command
+/// The `herald` that is tested, instead of the one that was built with the tests.
+const BINARY: &str = "HERALD_TEST_BINARY";
+
+/// What processes of Herald are started by.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Program {
+    binary: PathBuf,
+    is_apart: bool,
 }
 
-/// The same, which Ctrl-C at the terminal does not reach: whoever started it ends it.
-pub(crate) fn herald_apart() -> Command {
-    let mut command = herald();
-    command.process_group(0);
-    command
+impl Program {
+    /// The present version.
+    pub(crate) fn present() -> Self {
+        Self::at(std::env::var_os(BINARY).unwrap_or_else(|| env!("CARGO_BIN_EXE_herald").into()).into())
+    }
+
+    /// Any version.
+    pub(crate) fn at(binary: PathBuf) -> Self {
+        Self { binary, is_apart: false }
+    }
+
+    /// Ctrl-C at the terminal does not reach it: whoever started it ends it.
+    pub(crate) fn apart(self) -> Self {
+        Self { is_apart: true, ..self }
+    }
+
+    /// With nothing of this test's environment that is meant for it.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HERALD_"))
+        {
+            command.env_remove(name);
+        }
+        #[cfg(feature = "faults")]
+        command.env("FAULTS", with_planted(""));
+        if self.is_apart {
+            command.process_group(0);
+        }
+        command.env("RUST_BACKTRACE", "1").stdin(Stdio::null());
+        command
+    }
+}
+
+/// A command of the present version.
+pub(crate) fn herald() -> Command {
+    Program::present().command()
 }
 
 /// A child process. Killed on drop; what it printed is shown when the test fails.
@@ -84,6 +113,13 @@ impl Process {
     /// Its number, for looking at it in `/proc`.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id().unwrap_or_else(|| panic!("{} has ended before", self.name))
+    }
+
+    /// The most memory that it had resident so far (proc(5), VmHWM).
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it has memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     pub(crate) fn stdout(&self) -> Printed {

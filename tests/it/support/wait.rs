@@ -8,7 +8,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Waits until `look` finds something; fails after [`PATIENCE`], saying what did not come.
-pub(crate) async fn until<T, L>(what: &str, mut look: L) -> T
+pub(crate) async fn until<T, L>(what: &str, look: L) -> T
+where
+    L: AsyncFnMut() -> Option<T>,
+{
+    within(PATIENCE, LOOK, what, look).await
+}
+
+/// The same for what takes longer, and is looked at less often.
+pub(crate) async fn within<T, L>(limit: Duration, pause: Duration, what: &str, mut look: L) -> T
 where
     L: AsyncFnMut() -> Option<T>,
 {
@@ -17,8 +25,8 @@ where
         if let Some(found) = look().await {
             return found;
         }
-        assert!(started.elapsed() < PATIENCE, "{what}: not within {} s", PATIENCE.as_secs());
-        tokio::time::sleep(LOOK).await;
+        assert!(started.elapsed() < limit, "{what}: not within {} s", limit.as_secs());
+        tokio::time::sleep(pause).await;
     }
 }
 

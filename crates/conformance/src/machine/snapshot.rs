@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use delivery::model::{
     AuditEntry, Client, DeadLetter, Head, IdempotencyKey, Message, MessageKey, RememberedCall,
 };
-use delivery::port::{Books, DeadLetterFilter, Due, EventPage, ReportTarget, TransactionFilter};
+use delivery::port::{Books, DeadLetterFilter, Due, EventPage, ReportTarget, Timer, TransactionFilter};
 use message::Timestamp;
 use message::event::Event;
 use message::id::ClientId;
@@ -25,7 +25,7 @@ pub(super) struct Snapshot {
     messages: BTreeMap<ClientId, Vec<Message>>,
     events: BTreeMap<ClientId, EventPage>,
     books: BTreeMap<ClientId, Option<Books>>,
-    due: Vec<MessageKey>,
+    due: Vec<Timer>,
     backlog: Vec<Due>,
     pending: Vec<(String, ProviderReport, ReportTarget, Timestamp)>,
     unmatched: Vec<(String, ProviderReport, Timestamp)>,

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use delivery::model::{ApiKey, AuditEntry, Client, DeadLetter, Message, MessageKey, ProviderKey, Retention};
 use delivery::port::{
-    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned, StoreError,
-    UnmatchedReport,
+    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned, Schema,
+    StoreError, UnmatchedReport,
 };
 use message::Timestamp;
 use message::id::{AuditEntryId, ClientId, MessageId};
@@ -255,8 +255,9 @@ impl AdminStore for ModelStore {
         .await
     }
 
-    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-        Ok(if self.state().is_migrated { Vec::new() } else { vec!["0001 core".to_owned()] })
+    async fn schema(&self) -> Result<Schema, StoreError> {
+        let missing = if self.state().is_migrated { Vec::new() } else { vec!["0001 core".to_owned()] };
+        Ok(Schema { missing, ..Schema::default() })
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use delivery::model::{
     ApiKey, AuditEntry, Client, DeadLetter, Head, IdempotencyKey, Message, MessageKey, MessageRecord,
     MessageState, OpenMessage, ProviderKey, RememberedCall, Retention,
 };
-use delivery::port::Checkpoint;
+use delivery::port::{Checkpoint, Restock};
 use delivery::timing::KEY_LIFETIME;
 use message::Timestamp;
 use message::event::Event;
@@ -31,7 +31,7 @@ pub struct State {
     pub api_keys: BTreeMap<String, ApiKey>,
     pub provider_keys: BTreeMap<String, ProviderKey>,
     pub retention: Retention,
-    pub queue_epoch: Option<String>,
+    pub restock: Option<Restock>,
     pub audit_log: BTreeMap<AuditEntryId, AuditEntry>,
     /// By currency and prefix.
     pub rates: BTreeMap<(String, String), i64>,

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use delivery::model::MessageKey;
 use delivery::port::{
-    Claim, Claimed, Due, PendingReport, ReportTarget, StoreError, StoredReports, Transaction, WorkStore,
+    Claim, Claimed, Due, PendingReport, ReportTarget, Restock, StoreError, StoredReports, Timer, Transaction,
+    WorkStore,
 };
 use message::Timestamp;
 use message::report::ProviderReport;
@@ -65,18 +66,14 @@ impl WorkStore for ModelStore {
         Ok(first(pending, limit))
     }
 
-    async fn due_timers(&self, limit: i64) -> Result<Vec<MessageKey>, StoreError> {
+    async fn due_timers(&self, limit: i64) -> Result<Vec<Timer>, StoreError> {
         let now = self.tick();
         let state = self.state();
-        let due = state.timers.iter().filter(|(at, _)| *at <= now).map(|(_, key)| *key);
+        let due = state.timers.iter().filter(|(at, _)| *at <= now).map(|&(at, key)| Timer { at, key });
         Ok(first(due, limit))
     }
 
-    async fn backlog(
-        &self,
-        after: Option<(Timestamp, MessageKey)>,
-        limit: i64,
-    ) -> Result<Vec<Due>, StoreError> {
+    async fn backlog(&self, before: Option<Timer>, limit: i64) -> Result<Vec<Due>, StoreError> {
         let now = self.tick();
         let state = self.state();
         let is_due = |key: &MessageKey| {
@@ -86,19 +83,23 @@ impl WorkStore for ModelStore {
         let backlog = state
             .timers
             .iter()
-            .filter(|timer| after.is_none_or(|after| **timer > after) && is_due(&timer.1))
+            .rev()
+            .filter(|timer| before.is_none_or(|before| **timer < (before.at, before.key)) && is_due(&timer.1))
             .filter_map(|(_, key)| Due::of(*key, &state.states[key], state.records[key].priority));
         Ok(first(backlog, limit))
     }
 
-    async fn queue_epoch(&self) -> Result<Option<String>, StoreError> {
-        Ok(self.state().queue_epoch.clone())
+    async fn restock(&self) -> Result<Option<Restock>, StoreError> {
+        Ok(self.state().restock.clone())
     }
 
-    async fn set_queue_epoch(&self, epoch: &str) -> Result<(), StoreError> {
+    async fn note_restock(&self, was: Option<&Restock>, becomes: &Restock) -> Result<bool, StoreError> {
         self.transact(|state, _| {
-            state.queue_epoch = Some(epoch.to_owned());
-            Ok(())
+            let is_same = state.restock.as_ref() == was;
+            if is_same {
+                state.restock = Some(becomes.clone());
+            }
+            Ok(is_same)
         })
         .await
     }

@@ -153,7 +153,7 @@ pub async fn a_message_is_claimed_or_expired_never_both(bench: Bench) {
             let (mover, clock) = (bench.mover(), bench.clock.clone());
             tokio::spawn(async move {
                 clock.advance(Duration::from_micros(1));
-                mover.apply(&[Learned::Timer { key }]).await.unwrap();
+                mover.apply(&[Learned::Timer { key, is_lost: false }]).await.unwrap();
             })
         };
         let claimer = {
@@ -200,7 +200,8 @@ pub async fn an_outcome_and_a_timer_that_meet_move_the_money_once(bench: Bench) 
         let claimed = bench.claim_one(key).await;
         bench.clock.advance(LEASE);
         let movers = [bench.mover(), bench.mover_on(&bench.other)];
-        let learned = [verbs::learned(&claimed, verbs::rejected(true)), Learned::Timer { key }];
+        let learned =
+            [verbs::learned(&claimed, verbs::rejected(true)), Learned::Timer { key, is_lost: false }];
         let tasks = movers
             .into_iter()
             .zip(learned)

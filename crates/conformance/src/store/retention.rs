@@ -110,7 +110,11 @@ pub async fn a_removed_message_leaves_nothing_but_its_events(bench: Bench) {
     bench.store_reports(&[given::report("ref-1", ReportState::Failed)]).await;
     bench.apply_reports().await;
     assert_eq!(bench.pending().await, []);
-    let moved = bench.mover().apply(&[Learned::Timer { key }, Learned::Cancel { key: open }]).await.unwrap();
+    let moved = bench
+        .mover()
+        .apply(&[Learned::Timer { key, is_lost: false }, Learned::Cancel { key: open }])
+        .await
+        .unwrap();
     assert_eq!(moved.changed, 1);
     assert_eq!(bench.balance(client).await, (100_000_000 - PRICE, 0));
     // Nothing of it is left to stand in the way of the same rows.

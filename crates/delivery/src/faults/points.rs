@@ -33,10 +33,10 @@ pub const POINTS: &[&str] = &[
     "offer.length",
     // The backlog, for a queue that begins anew.
     "restock.begun",
-    "restock.epoch",
+    "restock.place",
     "restock.page",
+    "restock.note",
     "restock.offer",
-    "restock.remember",
     // The statement of intent, and what it permits.
     "claim.take",
     "claim.commit",
@@ -66,6 +66,7 @@ pub const POINTS: &[&str] = &[
     "report.offer_again",
     // Timers: retries, expired claims, validity, settlement.
     "settle.due",
+    "settle.place",
     "settle.begin",
     "settle.load",
     "settle.write",

@@ -151,11 +151,22 @@ pub trait AdminStore: Send + Sync + 'static {
     /// database that was restored, or promoted with a loss. Answers it.
     async fn renew_log_epoch(&self) -> Result<u64, StoreError>;
 
-    /// Names of the migrations that this program knows and the database lacks, in order.
-    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError>;
+    /// How the database's schema stands to this program.
+    async fn schema(&self) -> Result<Schema, StoreError>;
 
     /// Whether the store answers now.
     async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// Names of migrations, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schema {
+    /// This program knows them, and the database lacks them.
+    pub missing: Vec<String>,
+    /// A later version has applied them, in a form that this one can ignore.
+    pub later: Vec<String>,
+    /// Applied in another form than this program knows: what the tables are is not known.
+    pub altered: Vec<String>,
 }
 
 /// The price of a part to recipients whose number begins with `prefix`.

@@ -9,14 +9,15 @@ mod store;
 mod view;
 
 pub use admin::{
-    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned,
+    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned, Schema,
     UnmatchedReport,
 };
 pub use audit::{AuditStore, Books, Checkpoint, PurgeLimits, Purged};
 pub use limiter::{Admission, Admitted, Limiter, Rate};
 pub use queue::{Bell, Due, Offer, Queue, Ring, Ticket};
 pub use store::{
-    Claim, Claimed, PendingReport, ReportTarget, StoreError, StoredReports, Transaction, WorkStore,
+    Claim, Claimed, PendingReport, ReportTarget, Restock, StoreError, StoredReports, Timer, Transaction,
+    WorkStore,
 };
 pub use view::{EventPage, MessageFilter, Total, TransactionFilter, ViewStore};
 

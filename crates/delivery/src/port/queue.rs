@@ -5,6 +5,7 @@ use message::class::Priority;
 use message::id::ClientId;
 use message::time::Timestamp;
 
+use super::Timer;
 use crate::model::{DeadLetter, MessageKey, MessageState};
 
 /// Spreads due messages over workers, by lane.
@@ -51,6 +52,10 @@ impl Due {
     /// `None` = it has no timer, so it is not due.
     pub fn of(key: MessageKey, state: &MessageState, priority: Priority) -> Option<Self> {
         state.timer_at.map(|timer_at| Self { offer: Offer { key, fence: state.fence, timer_at }, priority })
+    }
+
+    pub fn timer(&self) -> Timer {
+        Timer { at: self.offer.timer_at, key: self.offer.key }
     }
 }
 

@@ -77,22 +77,35 @@ pub trait WorkStore: Send + Sync + 'static {
     /// reference), in ascending order of id. Unlocked: whoever applies them checks again under the locks.
     async fn pending_reports(&self, after: i64, limit: i64) -> Result<Vec<PendingReport>, StoreError>;
 
-    /// Messages whose timer is at or before the database's now, earliest first.
-    async fn due_timers(&self, limit: i64) -> Result<Vec<MessageKey>, StoreError>;
+    /// The timers that are at or before the database's now, earliest first.
+    async fn due_timers(&self, limit: i64) -> Result<Vec<Timer>, StoreError>;
 
-    /// Claimable messages that are due, in order of (timer, key), after the position given: the backlog that
+    /// Claimable messages that are due, those with the latest timers first, before the one given: the backlog that
     /// a queue which begins anew must be offered.
-    async fn backlog(
-        &self,
-        after: Option<(Timestamp, MessageKey)>,
-        limit: i64,
-    ) -> Result<Vec<Due>, StoreError>;
+    async fn backlog(&self, before: Option<Timer>, limit: i64) -> Result<Vec<Due>, StoreError>;
 
-    /// The epoch of the queue that was last offered the whole backlog.
-    async fn queue_epoch(&self) -> Result<Option<String>, StoreError>;
+    /// How far the last queue that began anew has been offered the backlog. `None` = there was none.
+    async fn restock(&self) -> Result<Option<Restock>, StoreError>;
 
-    /// The queue of this epoch has been offered the whole backlog.
-    async fn set_queue_epoch(&self, epoch: &str) -> Result<(), StoreError>;
+    /// Replaces it. `false` = it is not what it was, and stays so.
+    async fn note_restock(&self, was: Option<&Restock>, becomes: &Restock) -> Result<bool, StoreError>;
+}
+
+/// When the sweeper looks at a message. In the order in which they fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timer {
+    pub at: Timestamp,
+    pub key: MessageKey,
+}
+
+/// How far a queue that began anew has been offered the backlog. Its nodes do that together, from the latest timer down:
+/// whenever one fires meanwhile it moves up, so no message is come across twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restock {
+    /// The queue's.
+    pub epoch: String,
+    /// Messages with earlier timers are still to be offered; `None` = no more are.
+    pub before: Option<Timer>,
 }
 
 /// A request to claim messages for one provider.

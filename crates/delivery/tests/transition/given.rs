@@ -95,7 +95,7 @@ pub(crate) fn learn_report(message: &OpenMessage, state: ReportState) -> Option<
 }
 
 pub(crate) fn fire_timer(message: &OpenMessage, at: Timestamp) -> Option<Change> {
-    apply(&Timing::default(), &client(), message, &Input::Timer, at)
+    apply(&Timing::default(), &client(), message, &Input::Timer { is_lane_long: false }, at)
 }
 
 pub(crate) fn rejected(is_permanent: bool) -> Outcome {

@@ -130,11 +130,11 @@ impl Course {
             }
             Step::Timer => {
                 self.now = state.timer_at.map_or(self.now, |at| at.max(self.now));
-                self.learn(&Input::Timer)
+                self.learn(&Input::Timer { is_lane_long: false })
             }
             Step::Look { seconds } => {
                 self.now = self.now + Duration::from_secs(*seconds);
-                self.learn(&Input::Timer)
+                self.learn(&Input::Timer { is_lane_long: false })
             }
             Step::Cancel => {
                 let was = self.message.state.status;

@@ -37,7 +37,8 @@ fn a_waiting_unknown_is_settled_at_the_limit_by_policy_and_keeps_its_status() {
             client.policy.settle_unreported = settle;
             let open = message(status);
             let at = NOW + client.report_timeout;
-            let change = apply(&Timing::default(), &client, &open, &Input::Timer, at).unwrap();
+            let change =
+                apply(&Timing::default(), &client, &open, &Input::Timer { is_lane_long: false }, at).unwrap();
             assert_eq!(change.state.status, status);
             assert_eq!(change.state.lock, lock);
             assert_eq!(kinds(&change), [EventType::MessageSettled]);
@@ -165,7 +166,8 @@ fn what_is_to_be_sent_again_is_not_settled_before() {
     let sending = OpenMessage { on_unknown: OnUnknown::Resend, ..message(Status::Sending) };
     let (mut unknown, _) = learned(&sending, learn_outcome(&sending, &unknown_outcome()));
     unknown.state.timer_at = Some(NOW + client.report_timeout);
-    let look = |at| apply(&Timing::default(), &client, &unknown, &Input::Timer, at).unwrap();
+    let look =
+        |at| apply(&Timing::default(), &client, &unknown, &Input::Timer { is_lane_long: false }, at).unwrap();
     let early = look(NOW + client.report_timeout);
     assert_eq!((early.resolution, early.state.timer_at), (None, unknown.state.due_at));
     let due = look(NOW + client.resend_after);
