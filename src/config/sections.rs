@@ -28,7 +28,7 @@ pub struct TimingConfig {
     #[schemars(extend("default" = TimingConfig::of(&Timing::default()).sweep_interval_ms))]
     pub sweep_interval_ms: Option<u64>,
     /// Wait before a due message that nobody claimed is queued again. It doubles, up to 10 minutes (divided by
-    /// `time_scale`), and cannot be set higher than that.
+    /// `time_scale`), and cannot be set higher than that. In a long queue it is 10 minutes at least, and doubles further.
     #[schemars(range(min = 1, max = DAY_MS))]
     #[schemars(extend("default" = TimingConfig::of(&Timing::default()).offer_gap_ms))]
     pub offer_gap_ms: Option<u64>,

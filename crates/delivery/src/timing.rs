@@ -12,7 +12,8 @@ pub struct Timing {
     pub lease: Duration,
     /// Waits after the 1st, 2nd ... temporary failure; one more attempt than there are waits.
     pub retry_waits: Vec<Duration>,
-    /// First gap before an unclaimed due message is offered again; the gap doubles up to `offer_gap_max`.
+    /// First gap before an unclaimed due message is offered again; the gap doubles up to `offer_gap_max`, or,
+    /// while more wait than a taker gets through soon, from there on without a bound.
     pub offer_gap: Duration,
     pub offer_gap_max: Duration,
     /// Wait before a message is tried again when its provider could not be reached.

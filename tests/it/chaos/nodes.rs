@@ -19,7 +19,7 @@ const FAST: f64 = 20.0;
 /// Racing callers of one key, half of them at each node; keys; and races at the same time, each over connections of its own.
 const RACERS: usize = 64;
 const KEYS: usize = 500;
-const RACES: usize = 8;
+const RACES: usize = 4;
 /// Parts of a limited client at once; it gains one a second.
 const BURST: i32 = 300;
 
@@ -34,7 +34,7 @@ async fn cluster() -> (Cluster, Account, [Client; 2]) {
 
 /// A connection to each node.
 fn nodes(cluster: &Cluster, account: &Account) -> [Client; 2] {
-    ["api-1", "api-2"].map(|name| Cluster::client_at(cluster.address_of(name), &account.key))
+    ["api-1", "api-2"].map(|name| Cluster::patient_client_at(cluster.address_of(name), &account.key))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

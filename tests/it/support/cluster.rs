@@ -19,7 +19,7 @@ use super::herald::{DRAIN, PART_PRICE, Setup, tireless};
 use super::metrics::metric;
 use super::process::{Process, Program};
 use super::simulator::SimulatorProcess;
-use super::wait::until;
+use super::wait::{PATIENCE, until};
 
 /// The nodes by name, with their roles.
 pub(crate) const NODES: [(&str, &str); 4] =
@@ -218,11 +218,13 @@ impl Cluster {
 
     /// A client of its own connection that comes by the balancer and never tires.
     pub(crate) fn client(&self, key: &str) -> Client {
-        Self::client_at(self.balancer.address, key)
+        tireless(Config::new(format!("http://{}", self.balancer.address), key))
     }
 
-    pub(crate) fn client_at(address: SocketAddr, key: &str) -> Client {
-        tireless(Config::new(format!("http://{address}"), key))
+    /// One that waits for an answer as long as a busy machine may take: what it asked twice might be answered twice.
+    pub(crate) fn patient_client_at(address: SocketAddr, key: &str) -> Client {
+        let config = Config { timeout: PATIENCE, ..Config::new(format!("http://{address}"), key) };
+        Client::connect_lazy(config).expect("address and key are well formed")
     }
 
     /// One that gives every error at once.
