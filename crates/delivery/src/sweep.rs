@@ -120,15 +120,14 @@ pub async fn offer_backlog(mover: &Mover, epoch: &str) -> Result<usize, StoreErr
         }
         let mut page = crash_point!("restock.page", store.backlog(before, BATCH)).await?;
         let next = page.last().map(Due::timer);
-        if is_alone {
-            before = next;
-        } else {
+        if !is_alone {
             let becomes = Restock { epoch: epoch.to_owned(), before: next };
             if !crash_point!("restock.note", store.note_restock(noted.as_ref(), &becomes)).await? {
                 continue;
             }
             has_begun = true;
         }
+        before = next;
         if page.is_empty() {
             return Ok(offered);
         }

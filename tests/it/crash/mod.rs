@@ -74,6 +74,8 @@ impl Scene {
             .set("HERALD_SIMULATOR__ADDRESS", simulator.address)
             .set("HERALD_SIMULATOR__ANSWER_TIMEOUT_MS", 1_500)
             .set("HERALD_TIMING__LEASE_MS", 3_000)
+            // What was taken by a server that died comes again.
+            .set("HERALD_QUEUE__ACK_WAIT_MS", 5_000)
             .set("HERALD_TIMING__UNAVAILABLE_PAUSE_MS", 500);
         let herald = Herald::start_in(mode, setup, folder).await;
         let mut new = NewAccount::with_credit(CREDIT);
