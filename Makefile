@@ -19,6 +19,8 @@ cluster: ## Run the cluster that the tests break, for you to break: two API node
 	$(CARGO) test --profile $(PROFILE) -p herald --test it --no-run
 	@trap '' INT; $(CARGO) test -q --profile $(PROFILE) -p herald --test it cluster::for_a_person -- --exact --ignored --nocapture --test-threads 1
 
+# Stories wait more than they work.
+test: export RUST_TEST_THREADS ?= 3
 test: ## Run all tests; finds, starts or installs the servers they need.
 	@grpcurl="$$(tests/tools/ensure.sh grpcurl)"; oracle="$$(tests/tools/ensure.sh sms-oracle)"; \
 	HERALD_TEST_GRPCURL="$$grpcurl" HERALD_TEST_SMS_ORACLE="$$oracle" tests/services/with-services.sh $(CARGO) test $(if $(findstring -p ,$(ARGS)),,--workspace --features herald/faults) $(ARGS)

@@ -62,7 +62,7 @@ impl NatsQueue {
             .max_ack_inflight(IN_FLIGHT)
             .backpressure_on_inflight(true)
             .build(connection.client.clone());
-        stream::ensure_streams(&jetstream, &options).await?;
+        stream::await_streams(&jetstream, &options).await?;
         let options = Arc::new(options);
         let (tickets, answers) = Tickets::new();
         let (unparsable_letters, unsent_letters) = mpsc::channel(LETTERS_WAITING);

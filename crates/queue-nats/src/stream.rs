@@ -1,15 +1,24 @@
 //! The streams and consumers, made when they are missing: by any node, by several at once, at any time.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
-use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::context::{
+    CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind, RequestError,
+    RequestErrorKind,
+};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
+use tokio::time::{Instant, sleep};
 
 /// A lane's ids are spread over so many shares by client: each has its own consumer, so that one client's backlog holds
 /// up one share of the clients.
 pub(crate) const SHARES: usize = 8;
+
+/// How long a node that starts waits for JetStream, and until it asks again.
+const LEADERLESS: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// In the stream's metadata: how often its sequence went back.
 const SETBACKS: &str = "herald.setbacks";
@@ -138,6 +147,34 @@ pub(crate) fn is_subject(text: &str) -> bool {
     text.split('.').all(is_name)
 }
 
+/// Both streams are there, for a node that starts. A cluster that has just started has no leader for a while, and says nothing: it is
+/// asked again, for [`LEADERLESS`] at most.
+pub(crate) async fn await_streams(jetstream: &Context, options: &Options) -> Result<(), StreamError> {
+    let give_up = Instant::now() + LEADERLESS;
+    loop {
+        match ensure_streams(jetstream, options).await {
+            Err(StreamError::Refused { source, .. })
+                if is_leaderless(&source) && Instant::now() < give_up =>
+            {
+                tracing::warn!(error = %source, "JetStream does not answer yet; it is asked again");
+                sleep(PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is_leaderless(error: &CreateStreamError) -> bool {
+    use ErrorCode as Code;
+    match error.kind() {
+        CreateStreamErrorKind::TimedOut => true,
+        CreateStreamErrorKind::JetStream(cause) => {
+            [Code::CLUSTER_NOT_AVAILABLE, Code::CLUSTER_NOT_LEADER].contains(&cause.error_code())
+        }
+        _ => false,
+    }
+}
+
 /// Both streams are there, as the options say.
 pub(crate) async fn ensure_streams(jetstream: &Context, options: &Options) -> Result<(), StreamError> {
     for config in [options.send_stream(), options.dead_letter_stream()] {
@@ -188,8 +225,17 @@ async fn find(jetstream: &Context, stream: &str) -> Result<Option<Info>, CreateS
                 Ok(None)
             }
             GetStreamErrorKind::JetStream(cause) => Err(cause.into()),
-            _ => Err(CreateStreamError::with_source(CreateStreamErrorKind::JetStreamUnavailable, error)),
+            _ => Err(CreateStreamError::with_source(unanswered(&error), error)),
         },
+    }
+}
+
+/// Where nobody listens there is no JetStream; a cluster without a leader listens, and says nothing.
+fn unanswered(error: &GetStreamError) -> CreateStreamErrorKind {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<RequestError>());
+    match cause.map(RequestError::kind) {
+        Some(RequestErrorKind::TimedOut) => CreateStreamErrorKind::TimedOut,
+        _ => CreateStreamErrorKind::JetStreamUnavailable,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use futures_util::StreamExt;
 use queue_nats::{ConnectError, Connection, Credentials, NatsQueue, Options, Servers, StreamError};
 
 use crate::server::{Installation, Server};
@@ -52,6 +53,29 @@ async fn a_server_without_jetstream_is_refused_at_the_start() {
     let connection = installation.connect().await;
     let refused = NatsQueue::start(&connection, installation.options).await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, StreamError::NoJetStream), "{}", told(&refused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_waits_for_the_leader_of_a_cluster() {
+    let server = Server::start_cluster();
+    let mut installation = Installation::on(&server.urls);
+    installation.options.replicas = 3;
+    for name in ["two", "three"] {
+        server.signal(name, "-KILL");
+    }
+    installation.urls.truncate(1);
+    let watcher = async_nats::connect(installation.urls[0].as_str()).await.unwrap();
+    let mut asked = watcher.subscribe("$JS.API.STREAM.INFO.*").await.unwrap();
+    watcher.flush().await.unwrap();
+    let connection = installation.connect().await;
+    let start =
+        tokio::spawn(async move { NatsQueue::start(&connection, installation.options).await.map(|_| ()) });
+    // The second time after the first was not answered.
+    for _ in 0..2 {
+        asked.next().await.unwrap();
+    }
+    server.restart_those(&["two", "three"]);
+    start.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -191,7 +191,7 @@ async fn a_cluster_goes_on_without_one_of_its_three() {
     until(async || two.waiting(LANE).await == 30).await;
     for name in ["one", "two", "three"] {
         server.signal(name, "-KILL");
-        server.restart_one(name);
+        server.restart_those(&[name]);
         until(async || one.health().is_ok() && two.health().is_ok()).await;
     }
     let mut taken = take_all(&two, 30).await;

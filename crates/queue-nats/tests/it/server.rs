@@ -170,9 +170,11 @@ impl Server {
         script("restart", self.dir.path());
     }
 
-    /// Starts one of several that was killed.
-    pub(crate) fn restart_one(&self, name: &str) {
-        std::fs::remove_file(self.dir.path().join(format!("{name}.pid"))).unwrap();
+    /// Starts those of several that were killed.
+    pub(crate) fn restart_those(&self, names: &[&str]) {
+        for name in names {
+            std::fs::remove_file(self.dir.path().join(format!("{name}.pid"))).unwrap();
+        }
         self.restart();
     }
 
