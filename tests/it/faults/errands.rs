@@ -277,7 +277,6 @@ async fn outgrow(client: &Client, operator: &Client, id: &str) -> (v1::SendMessa
     let changed = v1::UpdateClientRequest {
         client: Some(v1::Client { id: id.to_owned(), max_parts: 1, ..Default::default() }),
         update_mask: Some(prost_types::FieldMask { paths: vec!["max_parts".into()] }),
-        ..Default::default()
     };
     operator.raw().admin().update_client(changed).await.expect("the client is changed");
     (request, first.message.id)

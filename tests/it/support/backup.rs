@@ -48,7 +48,7 @@ impl Backup {
         for statement in [format!("DROP DATABASE {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")] {
             connection.execute(sqlx::AssertSqlSafe(statement)).await.expect("a superuser may");
         }
-        postgres("pg_restore", ["--exit-on-error", "--dbname"], Path::new(url), &self.folder.join("dump"));
+        postgres("pg_restore", ["--exit-on-error", "--dbname"], Path::new(url), self.folder.join("dump"));
     }
 }
 
