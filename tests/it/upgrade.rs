@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Executor, PgConnection};
-use store_postgres::PostgresStore;
 
 use crate::crash::end::{assert_clean_books, assert_kept, seed};
 use crate::crash::evidence::{Demand, Evidence};
@@ -61,10 +60,7 @@ struct Scene {
 
 impl Scene {
     async fn set(old: &Program, seed: u64) -> Self {
-        let setup = Setup::default()
-            .set("HERALD_SIMULATOR__ANSWER_TIMEOUT_MS", 1_500)
-            .set("HERALD_TIMING__LEASE_MS", 3_000)
-            .set("HERALD_TIMING__UNAVAILABLE_PAUSE_MS", 500);
+        let setup = Setup::default().with_short_limits();
         let cluster = Cluster::start_by(old.clone(), setup, seed, SIMULATOR_SCALE).await;
         let mut new = NewAccount::with_credit(CREDIT);
         new.client.report_timeout = Some(span(REPORT_TIMEOUT));
@@ -131,9 +127,7 @@ impl Scene {
     }
 
     async fn end(self) {
-        let (options, clock) = (store_postgres::PoolOptions::default(), store_postgres::Clock::Database);
-        let store = PostgresStore::connect(&self.cluster.postgres.url, options, clock).await;
-        assert_clean_books(&store.expect("the store opens"), &self.account.id).await;
+        assert_clean_books(self.cluster.open_store().await.as_ref(), &self.account.id).await;
         self.cluster.finish().await;
     }
 }

@@ -31,6 +31,7 @@ pub async fn receive(
         let Some(ReportBatch { reports, stored }) = batch else { return };
         if planted!(MissingInbox) {
             let _ = stored.send(());
+            // Long enough for a crash to come between the two.
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             let _ = store_each(&mover, provider.name(), &reports).await;
             arrived.notify_one();

@@ -1,10 +1,8 @@
 //! The schema, and what was applied to it.
 
-use std::collections::BTreeMap;
-
-use delivery::port::{AdminStore, Schema, StoreError};
+use delivery::port::{AdminStore, Migration, Schema, StoreError};
 use sqlx::Connection as _;
-use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::migrate::{MigrateError, Migrator};
 
 use crate::admin::random_epoch;
 use crate::error::{commit_error, store_error};
@@ -35,31 +33,18 @@ INSERT INTO installation (one, log_epoch) VALUES (1, ",
     pub(crate) async fn read_schema(&self) -> Result<Schema, StoreError> {
         let sql = "-- has migrations table\nSELECT to_regclass('_sqlx_migrations') IS NOT NULL";
         let has_any: bool = sqlx::query_scalar(sql).fetch_one(self.reader()).await.map_err(store_error)?;
-        let mut applied = Vec::new();
+        let mut applied: Vec<Migration> = Vec::new();
         if has_any {
             let sql = "-- applied migrations
                 SELECT version, description, checksum FROM _sqlx_migrations
                 WHERE success ORDER BY version LIMIT 10000";
             applied = sqlx::query_as(sql).fetch_all(self.reader()).await.map_err(store_error)?;
         }
-        Ok(compare(&migrations(), applied))
+        let known = migrations();
+        let known =
+            known.iter().map(|each| (each.version, each.description.to_string(), each.checksum.to_vec()));
+        Ok(Schema::compare(known, applied))
     }
-}
-
-/// `applied`: version, description, checksum.
-fn compare(known: &Migrator, applied: Vec<(i64, String, Vec<u8>)>) -> Schema {
-    let name = |version: i64, description: &str| format!("{version:04} {description}");
-    let mut known: BTreeMap<i64, &Migration> = known.iter().map(|each| (each.version, each)).collect();
-    let mut schema = Schema::default();
-    for (version, description, checksum) in applied {
-        match known.remove(&version) {
-            Some(migration) if *migration.checksum == *checksum => {}
-            Some(_) => schema.altered.push(name(version, &description)),
-            None => schema.later.push(name(version, &description)),
-        }
-    }
-    schema.missing = known.values().map(|each| name(each.version, &each.description)).collect();
-    schema
 }
 
 fn migrate_error(error: MigrateError) -> StoreError {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use herald_sdk::{Client, v1};
 use message::id::MessageId;
-use store_postgres::PostgresStore;
 
 use crate::crash::end::assert_clean_books;
 use crate::support::{Account, Cluster, NewAccount, PART_PRICE, Setup, sms, span, take_machine, within};
@@ -147,11 +146,9 @@ impl Scene {
     }
 
     async fn end(self) {
-        let (options, clock) = (store_postgres::PoolOptions::default(), store_postgres::Clock::Database);
-        let store = PostgresStore::connect(&self.cluster.postgres.url, options, clock).await;
-        let store = store.expect("the store opens");
+        let store = self.cluster.open_store().await;
         for account in &self.accounts {
-            assert_clean_books(&store, &account.id).await;
+            assert_clean_books(store.as_ref(), &account.id).await;
         }
         self.cluster.finish().await;
     }

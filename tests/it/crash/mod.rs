@@ -17,8 +17,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, free_port, in_both_modes, span, take_machine,
-    tireless, until,
+    Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, in_both_modes, span, take_machine, tireless,
+    until,
 };
 use check::in_flight_at_kills;
 use end::{assert_clean_books, assert_kept, seed};
@@ -69,14 +69,11 @@ impl Scene {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let simulator = SimulatorProcess::start(folder.path(), seed, SIMULATOR_SCALE).await;
         let setup = Setup::default()
-            // Restarts are at the same address, as they are in life.
-            .set("HERALD_LISTEN", format!("127.0.0.1:{}", free_port()))
+            .with_short_limits()
+            .at_one_address()
             .set("HERALD_SIMULATOR__ADDRESS", simulator.address)
-            .set("HERALD_SIMULATOR__ANSWER_TIMEOUT_MS", 1_500)
-            .set("HERALD_TIMING__LEASE_MS", 3_000)
             // What was taken by a server that died comes again.
-            .set("HERALD_QUEUE__ACK_WAIT_MS", 5_000)
-            .set("HERALD_TIMING__UNAVAILABLE_PAUSE_MS", 500);
+            .set("HERALD_QUEUE__ACK_WAIT_MS", 5_000);
         let herald = Herald::start_in(mode, setup, folder).await;
         let mut new = NewAccount::with_credit(CREDIT);
         new.client.report_timeout = Some(span(REPORT_TIMEOUT));

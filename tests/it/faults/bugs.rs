@@ -14,8 +14,8 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, PLANTED, Setup, SimulatorProcess, every_message, free_port,
-    nothing_held, share_machine, sms, soon, tireless, until,
+    Account, Herald, Mode, NewAccount, PLANTED, Setup, SimulatorProcess, every_message, nothing_held,
+    share_machine, sms, soon, tireless, until,
 };
 
 /// Makes two tests of each story: that it holds, and that it finds its bug, saying why.
@@ -91,8 +91,7 @@ async fn assert_found(bug: Bug, story: &str, word: &str) {
 
 /// A server at a fixed address that starts with these faults; and an account at it.
 async fn faulty(faults: &str, setup: Setup, new: NewAccount) -> (Herald, Account) {
-    let setup = setup.set("HERALD_LISTEN", format!("127.0.0.1:{}", free_port()));
-    let mut herald = Herald::start(Mode::Engines, setup).await;
+    let mut herald = Herald::start(Mode::Engines, setup.at_one_address()).await;
     let account = herald.account(new).await;
     let account = Account { client: tireless(herald.config(&account.key)), ..account };
     herald.stop().await;
@@ -197,7 +196,7 @@ async fn what_no_crash_has_offered_is_offered_by_the_sweeper() {
         faulty("crash=accept.commit+0", Setup::default(), NewAccount::default()).await;
     let client = account.client.clone();
     let sending = tokio::spawn(async move { client.send(sms("+12025550100", "Hello")).await });
-    assert!(herald.ended().await.stderr.contains("crashed at accept.commit"));
+    herald.crashed_at("accept.commit").await;
     herald.start_server().await;
     let sent = soon("the answer", sending).await.expect("no panic").expect("the send is accepted");
     assert!(sent.replayed);
@@ -213,7 +212,7 @@ async fn a_claim_whose_worker_died_is_not_tried_again() {
         .set("HERALD_TIMING__LEASE_MS", 5_000);
     let (mut herald, account) = faulty("crash=submit.answer+0", setup, NewAccount::default()).await;
     let sent = account.client.send(sms("+12025550140", "Hello")).await.expect("the send is accepted").message;
-    assert!(herald.ended().await.stderr.contains("crashed at submit.answer"));
+    herald.crashed_at("submit.answer").await;
     herald.start_server().await;
     nothing_held(&account.client).await;
     let submits = simulator.witness().submits(sent.id.parse().expect("the server gives ids")).len();
@@ -235,7 +234,7 @@ async fn what_redis_alone_knows_never_was() {
         matches!(error.code(), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled),
         "{error}"
     );
-    assert!(herald.ended().await.stderr.contains("crashed at accept.write"));
+    herald.crashed_at("accept.write").await;
     herald.start_server().await;
     let receipt = herald.impatient_client(&account.key).send(request).await.expect("the send is accepted");
     assert!(!receipt.replayed);

@@ -14,8 +14,7 @@ use crate::crash::evidence::{Demand, Evidence, Micros};
 use crate::crash::progress::{Progress, now};
 use crate::crash::traffic::{Senders, Traffic};
 use crate::support::{
-    Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, every_message, free_port, soon, span,
-    take_machine, tireless,
+    Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, every_message, span, take_machine, tireless,
 };
 
 const SENDERS: Senders = Senders { connections: 2, per_connection: 8, messages: 0 };
@@ -51,11 +50,9 @@ impl Scene {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let simulator = SimulatorProcess::start(folder.path(), seed, SIMULATOR_SCALE).await;
         let setup = Setup::default()
-            .set("HERALD_LISTEN", format!("127.0.0.1:{}", free_port()))
+            .with_short_limits()
+            .at_one_address()
             .set("HERALD_SIMULATOR__ADDRESS", simulator.address)
-            .set("HERALD_SIMULATOR__ANSWER_TIMEOUT_MS", 1_500)
-            .set("HERALD_TIMING__LEASE_MS", 3_000)
-            .set("HERALD_TIMING__UNAVAILABLE_PAUSE_MS", 500)
             // What was taken by a server that died comes again.
             .set("HERALD_QUEUE__ACK_WAIT_MS", 5_000);
         let herald = Herald::start_in(Mode::Engines, setup, folder).await;
@@ -112,9 +109,8 @@ impl Scene {
         }
         let started = std::time::Instant::now();
         self.herald.start_faulty(&format!("crash={point}+{}", if is_at_start { 0 } else { WORKS }));
-        let ended = soon(&format!("a crash at {point}"), self.herald.ended()).await;
+        self.herald.crashed_at(point).await;
         let died = now();
-        assert!(ended.stderr.contains(&format!("crashed at {point}")), "{point}: {}", ended.stderr);
         println!("{point}: {:.1} s, {} accepted", started.elapsed().as_secs_f64(), self.progress.acked());
         traffic.check_senders();
         if let Some(errands) = &mut self.errands {

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use herald_sdk::tonic::{Code, Status as CallStatus};
@@ -13,6 +11,7 @@ use herald_sdk::v1::send_outcome::Outcome;
 use herald_sdk::{Client, Error, Receipt, new_idempotency_key, v1};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::push_reports::{Pusher, provider_key, report};
 use crate::support::{Account, Herald, NewAccount, PATIENCE, every_message, nothing_held, sms, soon, span};
@@ -27,22 +26,13 @@ const DELIVERED: &str = "+12025550100";
 
 pub(super) struct Errands {
     running: JoinSet<(&'static str, u32)>,
-    is_calm: Arc<AtomicBool>,
+    /// Canceled when nothing breaks any more.
+    calm: CancellationToken,
     accounts: Vec<Account>,
 }
 
 /// Ends with its name and how often it was run.
 type Errand = Pin<Box<dyn Future<Output = (&'static str, u32)>>>;
-
-/// What an errand goes on until.
-#[derive(Clone)]
-struct Calm(Arc<AtomicBool>);
-
-impl Calm {
-    fn has_come(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 impl Errands {
     /// `connect` makes a client that never tires; `impatient` one that gives every error at once.
@@ -51,8 +41,9 @@ impl Errands {
         connect: impl Fn(&str) -> Client,
         impatient: impl Fn(&str) -> Client,
     ) -> Self {
-        let mut errands = Self { running: JoinSet::new(), is_calm: Arc::default(), accounts: Vec::new() };
-        let calm = || Calm(errands.is_calm.clone());
+        let mut errands =
+            Self { running: JoinSet::new(), calm: CancellationToken::new(), accounts: Vec::new() };
+        let calm = || errands.calm.clone();
         let operator = connect(herald.operator_key());
         let mut unreported = NewAccount::default();
         unreported.client.report_timeout = Some(span(Duration::from_secs(15)));
@@ -108,7 +99,7 @@ impl Errands {
 
     /// Nothing breaks any more: each errand was run, and all that they sent comes to an end.
     pub(super) async fn end(mut self) -> Vec<Account> {
-        self.is_calm.store(true, Ordering::Relaxed);
+        self.calm.cancel();
         while let Some(ended) = soon("the last errand", self.running.join_next()).await {
             let (name, count) = ended.expect("no errand fails");
             println!("{name}: {count} times");
@@ -151,9 +142,9 @@ fn keyed(to: &str) -> v1::SendMessageRequest {
 }
 
 /// A scheduled message is canceled, and again.
-async fn cancel(client: Client, calm: Calm) -> (&'static str, u32) {
+async fn cancel(client: Client, calm: CancellationToken) -> (&'static str, u32) {
     let mut count = 0;
-    while !calm.has_come() {
+    while !calm.is_cancelled() {
         let at = SystemTime::now() + Duration::from_secs(3_600);
         let request = v1::SendMessageRequest { schedule_time: Some(at.into()), ..keyed(DELIVERED) };
         let message_id = send(&client, &request).await.message.id;
@@ -171,9 +162,9 @@ async fn cancel(client: Client, calm: Calm) -> (&'static str, u32) {
 }
 
 /// A dead letter is sent again, and again: it is one message more.
-async fn replay(client: Client, operator: Client, calm: Calm) -> (&'static str, u32) {
+async fn replay(client: Client, operator: Client, calm: CancellationToken) -> (&'static str, u32) {
     let mut count = 0;
-    while !calm.has_come() {
+    while !calm.is_cancelled() {
         let letter = send(&client, &keyed(FAILS)).await.message.id;
         // After a crash in an attempt nobody knows, and it is no dead letter.
         let ended = until_one_of(&client, &letter, &[Status::FailedPerm, Status::Unknown]).await;
@@ -208,9 +199,9 @@ async fn replay_once(operator: &Client, request: &v1::ReplayDeadLettersRequest) 
 }
 
 /// The report of a message that has none yet is pushed, and again.
-async fn push(client: Client, mut pusher: Pusher, calm: Calm) -> (&'static str, u32) {
+async fn push(client: Client, mut pusher: Pusher, calm: CancellationToken) -> (&'static str, u32) {
     let mut count = 0;
-    while !calm.has_come() {
+    while !calm.is_cancelled() {
         let sent = send(&client, &keyed(UNREPORTED)).await.message.id;
         let message = until_one_of(&client, &sent, &[Status::Sent, Status::Unknown]).await;
         // A crash has taken the answer with the provider's reference, which nobody else knows.
@@ -237,9 +228,9 @@ async fn persist_push(pusher: &mut Pusher, pushed: &[v1::ProviderReport]) {
 }
 
 /// Two sends with one key at once are one message.
-async fn race(client: Client, calm: Calm) -> (&'static str, u32) {
+async fn race(client: Client, calm: CancellationToken) -> (&'static str, u32) {
     let mut count = 0;
-    while !calm.has_come() {
+    while !calm.is_cancelled() {
         let request = keyed(DELIVERED);
         let (first, second) = tokio::join!(send(&client, &request), send(&client, &request));
         assert_eq!(first.message.id, second.message.id);
@@ -249,9 +240,9 @@ async fn race(client: Client, calm: Calm) -> (&'static str, u32) {
 }
 
 /// Above its rate a client is refused, except what it repeats.
-async fn exceed(client: Client, calm: Calm) -> (&'static str, u32) {
+async fn exceed(client: Client, calm: CancellationToken) -> (&'static str, u32) {
     let mut count = 0;
-    while !calm.has_come() {
+    while !calm.is_cancelled() {
         let request = keyed(DELIVERED);
         match client.send(request.clone()).await {
             Ok(receipt) => {
@@ -286,10 +277,10 @@ async fn outgrow(client: &Client, operator: &Client, id: &str) -> (v1::SendMessa
 async fn repeat(
     client: Client,
     (request, first): (v1::SendMessageRequest, String),
-    calm: Calm,
+    calm: CancellationToken,
 ) -> (&'static str, u32) {
     let mut count = 0;
-    while !calm.has_come() {
+    while !calm.is_cancelled() {
         let again = send(&client, &request).await;
         assert_eq!((again.replayed, &again.message.id), (true, &first));
         count += 1;

@@ -6,13 +6,16 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 
+use delivery::port::Store;
 use herald_sdk::{Client, Config, RetryPolicy};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::account::{Account, NewAccount};
 use super::balancer::Balancer;
+use super::database::open_postgres;
 use super::engine::Engine;
 use super::free_port;
 use super::herald::{DRAIN, PART_PRICE, Setup, tireless};
@@ -239,6 +242,11 @@ impl Cluster {
 
     pub(crate) async fn account(&self, new: NewAccount) -> Account {
         new.create(&self.operator(), |key| self.client(key)).await
+    }
+
+    /// Opens the store beside the nodes.
+    pub(crate) async fn open_store(&self) -> Arc<dyn Store> {
+        open_postgres(&self.postgres.url).await
     }
 
     /// Every node that runs drains and ends well.

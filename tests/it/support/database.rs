@@ -48,17 +48,15 @@ impl Database {
                     .await
                     .expect("the store opens"),
             ),
-            None => Arc::new(
-                PostgresStore::connect(
-                    &self.url,
-                    store_postgres::PoolOptions::default(),
-                    store_postgres::Clock::Database,
-                )
-                .await
-                .expect("the store opens"),
-            ),
+            None => open_postgres(&self.url).await,
         }
     }
+}
+
+/// Opens the store beside its servers.
+pub(super) async fn open_postgres(url: &str) -> Arc<dyn Store> {
+    let (options, clock) = (store_postgres::PoolOptions::default(), store_postgres::Clock::Database);
+    Arc::new(PostgresStore::connect(url, options, clock).await.expect("the store opens"))
 }
 
 async fn run_as_superuser(server: &str, statement: &str) -> Result<(), sqlx::Error> {

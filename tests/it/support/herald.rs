@@ -12,9 +12,10 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::account::{Account, NewAccount, every_message, nothing_held};
 use super::database::Database;
+use super::free_port;
 use super::mode::{Backing, Mode};
 #[cfg(feature = "faults")]
-use super::process::{Ended, with_planted};
+use super::process::with_planted;
 use super::process::{Printed, Process, herald};
 use super::wait::{PATIENCE, soon};
 
@@ -66,6 +67,18 @@ impl Setup {
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
         self
+    }
+
+    /// What is lost in a crash is noticed within seconds.
+    pub(crate) fn with_short_limits(self) -> Self {
+        self.set("HERALD_SIMULATOR__ANSWER_TIMEOUT_MS", 1_500)
+            .set("HERALD_TIMING__LEASE_MS", 3_000)
+            .set("HERALD_TIMING__UNAVAILABLE_PAUSE_MS", 500)
+    }
+
+    /// Restarts are at the same address, as they are in life.
+    pub(crate) fn at_one_address(self) -> Self {
+        self.set("HERALD_LISTEN", format!("127.0.0.1:{}", free_port()))
     }
 
     pub(crate) fn set(self, name: &str, value: impl ToString) -> Self {
@@ -171,10 +184,11 @@ impl Herald {
         self.server = Some(Process::start(&format!("server-{}", self.starts), self.folder.path(), command));
     }
 
-    /// Waits until the server has ended by itself.
+    /// Waits until the server has ended by itself: it must have crashed at this point.
     #[cfg(feature = "faults")]
-    pub(crate) async fn ended(&mut self) -> Ended {
-        self.server.take().expect("the server runs").ended().await
+    pub(crate) async fn crashed_at(&mut self, point: &str) {
+        let ended = self.server.take().expect("the server runs").ended().await;
+        assert!(ended.stderr.contains(&format!("crashed at {point}")), "{point}: {}", ended.stderr);
     }
 
     /// What waits in NATS is gone.

@@ -187,6 +187,7 @@ async fn commit_once(ports: &Ports, batch: &[Submission]) -> Result<Vec<Decision
         }
         crash_point!(flow(batch) => "write", tx.write(&plan)).await?;
         if planted!(AckBeforeCommit) {
+            // Long enough for a crash to come between the answer and the commit.
             tokio::spawn(async {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 tx.commit().await

@@ -3,6 +3,8 @@
 //! A verb that takes an [`AuditEntry`] writes it in the transaction of its change: both stand or neither. What it
 //! changes nothing of (an absent row, a call that is repeated) leaves no entry.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use message::failure::FailureReason;
 use message::fingerprint::Fingerprint;
@@ -167,6 +169,29 @@ pub struct Schema {
     pub later: Vec<String>,
     /// Applied in another form than this program knows: what the tables are is not known.
     pub altered: Vec<String>,
+}
+
+/// Version, description, and a checksum of what it does.
+pub type Migration = (i64, String, Vec<u8>);
+
+impl Schema {
+    /// What the program knows beside what the database has, in the order of its versions.
+    pub fn compare(known: impl Iterator<Item = Migration>, applied: Vec<Migration>) -> Self {
+        let name = |version: i64, description: &str| format!("{version:04} {description}");
+        let mut known: BTreeMap<i64, _> =
+            known.map(|(version, description, checksum)| (version, (description, checksum))).collect();
+        let mut schema = Self::default();
+        for (version, description, checksum) in applied {
+            match known.remove(&version) {
+                Some((_, ours)) if ours == checksum => {}
+                Some(_) => schema.altered.push(name(version, &description)),
+                None => schema.later.push(name(version, &description)),
+            }
+        }
+        let missing = known.iter().map(|(version, (description, _))| name(*version, description));
+        schema.missing = missing.collect();
+        schema
+    }
 }
 
 /// The price of a part to recipients whose number begins with `prefix`.

@@ -9,8 +9,8 @@ mod store;
 mod view;
 
 pub use admin::{
-    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, RateRow, Scanned, Schema,
-    UnmatchedReport,
+    AdminStore, AuditFilter, ClientFilter, Created, Creation, DeadLetterFilter, Migration, RateRow, Scanned,
+    Schema, UnmatchedReport,
 };
 pub use audit::{AuditStore, Books, Checkpoint, PurgeLimits, Purged};
 pub use limiter::{Admission, Admitted, Limiter, Rate};
