@@ -13,6 +13,7 @@ mod queue;
 mod rarely;
 mod stream;
 mod ticket;
+mod unheard;
 mod watch;
 
 pub use bell::NatsBell;

@@ -16,26 +16,32 @@ use crate::stream::{SHARES, is_subject};
 const LIMIT: Duration = Duration::from_secs(1);
 
 impl Shared {
-    /// Offers that fail are counted, and left to the sweeper.
+    /// Offers that fail are counted, and made again once the stream is seen.
     pub(crate) async fn publish_offers(&self, lane: &str, offers: &[Offer]) {
         if offers.is_empty() {
             return;
         }
-        let mut stored = 0;
         if !is_subject(lane) {
             tracing::error!("the lane {lane:?} has a name that no subject can have; nothing is queued in it");
-        } else if self.watch.is_usable() {
+            return;
+        }
+        let mut stored = 0;
+        if self.watch.is_usable() {
             let published = timeout(LIMIT, self.publish(lane, offers, &mut stored)).await;
             if published != Ok(Ok(())) {
                 self.watch.doubt();
             }
         }
-        let failed = (offers.len() - stored) as u64;
-        if failed > 0 {
-            metrics::counter!("herald_queue_offers_failed_total").increment(failed);
-            if let Some(count) = self.offer_failures.count(failed) {
-                tracing::warn!("{count} offers did not reach the queue; the sweeper makes them again");
-            }
+        let failed = &offers[stored..];
+        if failed.is_empty() {
+            return;
+        }
+        metrics::counter!("herald_queue_offers_failed_total").increment(failed.len() as u64);
+        if let Some(count) = self.offer_failures.count(failed.len() as u64) {
+            tracing::warn!("{count} offers did not reach the queue; they are made again when it is back");
+        }
+        if !self.unheard.keep(lane, failed) {
+            self.watch.begin_anew();
         }
     }
 

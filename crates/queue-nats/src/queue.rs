@@ -20,6 +20,7 @@ use crate::pull::Puller;
 use crate::rarely::Rarely;
 use crate::stream::{self, Options, SHARES, StreamError, is_subject};
 use crate::ticket::{Answer, Tickets};
+use crate::unheard::Unheard;
 use crate::watch::{Sight, Watch};
 
 /// For what is asked of JetStream besides publishing.
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) watch: Watch,
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) unparsable_letters: mpsc::Sender<Value>,
+    pub(crate) unheard: Unheard,
     pub(crate) offer_failures: Rarely,
     pub(crate) pull_failures: Rarely,
     pub(crate) unparsable: Rarely,
@@ -73,6 +75,7 @@ impl NatsQueue {
             options,
             tickets,
             unparsable_letters,
+            unheard: Unheard::default(),
             offer_failures: Rarely::default(),
             pull_failures: Rarely::default(),
             unparsable: Rarely::default(),
@@ -83,8 +86,12 @@ impl NatsQueue {
         tasks.spawn(shared.clone().watch_stream());
         tasks.spawn(shared.clone().keep_tickets());
         tasks.spawn(shared.clone().follow_epochs());
+        tasks.spawn({
+            let shared = shared.clone();
+            async move { shared.repeat_unheard().await }
+        });
         tasks.spawn(shared.clone().send_letters(unsent_letters));
-        // Offers and takes before the first look would be left to the sweeper.
+        // Offers and takes before the first look would fail.
         let _ = timeout(REQUEST_LIMIT, sight.wait_for(|sight| sight.is_there)).await;
         Ok(Self {
             shared,

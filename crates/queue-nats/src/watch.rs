@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::context::RequestErrorKind;
@@ -35,6 +36,8 @@ pub(crate) struct Watch {
     options: Arc<Options>,
     sight: watch::Sender<Sight>,
     look_now: Notify,
+    /// See [`begin_anew`](Watch::begin_anew).
+    must_begin_anew: AtomicBool,
 }
 
 /// What is read of the server's answer.
@@ -67,7 +70,14 @@ struct Mark {
 
 impl Watch {
     pub(crate) fn new(connection: Connection, jetstream: Context, options: Arc<Options>) -> Self {
-        Self { connection, jetstream, options, sight: watch::Sender::default(), look_now: Notify::new() }
+        Self {
+            connection,
+            jetstream,
+            options,
+            sight: watch::Sender::default(),
+            look_now: Notify::new(),
+            must_begin_anew: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Sight> {
@@ -94,6 +104,11 @@ impl Watch {
     pub(crate) fn doubt(&self) {
         self.sight.send_if_modified(|sight| std::mem::replace(&mut sight.is_there, false));
         self.look_now.notify_one();
+    }
+
+    /// More offers failed than were kept: as soon as the stream is seen it gets another epoch, as if it had lost them.
+    pub(crate) fn begin_anew(&self) {
+        self.must_begin_anew.store(true, Ordering::Release);
     }
 
     /// For ever.
@@ -135,14 +150,22 @@ impl Watch {
         };
         let setbacks = stream::setbacks(&info.config.metadata);
         let epoch = format!("{}/{setbacks}", info.created);
-        if epoch == mark.epoch && info.state.last_seq < mark.last_seq {
+        let went_back = epoch == mark.epoch && info.state.last_seq < mark.last_seq;
+        if went_back || self.must_begin_anew.load(Ordering::Acquire) {
             tracing::warn!(
-                "the stream {} went back from {} to {}: it has lost ids",
+                "the stream {} stood at {} and is at {}: it lacks ids that were offered",
                 self.options.stream,
                 mark.last_seq,
                 info.state.last_seq
             );
-            stream::note_setback(&self.jetstream, &self.options.stream, setbacks + 1).await?;
+            // Before the epoch that covers them: what fails from here on asks for another.
+            self.must_begin_anew.store(false, Ordering::Release);
+            if let Err(error) =
+                stream::note_setback(&self.jetstream, &self.options.stream, setbacks + 1).await
+            {
+                self.begin_anew();
+                return Err(error.into());
+            }
             // The next look tells of the new epoch.
             self.look_now.notify_one();
             return Ok(());

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::{Installation, LANE, Node, PATIENCE, Server, keys, offers, take_all, until};
 
+const OTHER_LANE: &str = "simulator.bulk";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_deleted_under_takers_and_offerers_comes_back_with_another_epoch() {
     let installation = Installation::on_shared_server();
@@ -178,6 +180,41 @@ async fn a_server_that_is_gone_or_hangs_does_not_hold_up_an_offer() {
         assert!(long <= 1, "{signal}: one finds out, the others know: {waits:?}");
         assert!(queue.health().is_err());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_offered_while_there_is_no_server_is_offered_when_it_is_back() {
+    let server = Server::start();
+    let installation = Installation::on(&server.urls);
+    let (one, two) = (installation.node().await, installation.node().await);
+    server.kill();
+    // In several batches, to two lanes, by both nodes; and the first of them while nobody knows yet.
+    one.offer(LANE, &offers(&keys(1, 700))).await;
+    one.offer(OTHER_LANE, &offers(&keys(2, 50))).await;
+    one.offer(LANE, &offers(&keys(1, 900)[700..])).await;
+    two.offer(LANE, &offers(&keys(1, 1_000)[900..])).await;
+    server.restart();
+    assert_eq!(take_all(&two, 1_000).await, keys(1, 1_000));
+    until(async || one.waiting(OTHER_LANE).await == 50).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_misses_more_offers_than_a_node_keeps_begins_anew() {
+    let server = Server::start();
+    let installation = Installation::on(&server.urls);
+    let (one, two) = (installation.node().await, installation.node().await);
+    let first = one.begun().await;
+    assert_eq!(two.begun().await, first);
+    server.kill();
+    let keys = keys(1, 100_001);
+    one.offer(LANE, &offers(&keys[..100_000])).await;
+    one.offer(LANE, &offers(&keys[100_000..])).await;
+    server.restart();
+    let second = one.begun().await;
+    assert_ne!(second, first);
+    assert_eq!(two.begun().await, second);
+    assert!(tokio::time::timeout(PATIENCE, one.begun()).await.is_err(), "it begins anew once");
+    assert_eq!(one.waiting(LANE).await, 0, "what is due is offered from the store");
 }
 
 #[tokio::test(flavor = "multi_thread")]
