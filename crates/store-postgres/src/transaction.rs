@@ -164,13 +164,22 @@ async fn lock_messages(connection: &mut Connection, wanted: &Wanted) -> Result<V
         "-- lock messages\nSELECT r.client_id, r.id, r.recipient, r.reference, r.part_count, r.price_micros, \
          r.on_unknown, r.priority, r.expire_at, ",
         state_columns!(),
-        " FROM unnest($1::uuid[], $2::uuid[]) AS k (client_id, id)
-          JOIN message_states AS m ON m.client_id = k.client_id AND m.id = k.id
-          JOIN messages AS r ON r.client_id = m.client_id AND r.id = m.id
-          JOIN credit_locks AS l ON l.client_id = m.client_id AND l.message_id = m.id
-          WHERE m.id BETWEEN $3 AND $4 AND r.id BETWEEN $3 AND $4 AND l.message_id BETWEEN $3 AND $4
-          ORDER BY m.client_id, m.id
-          FOR UPDATE OF m"
+        " FROM (SELECT client_id, id FROM unnest($1::uuid[], $2::uuid[]) AS k (client_id, id) ORDER BY 1, 2) AS k
+          CROSS JOIN LATERAL (
+              SELECT m.* FROM message_states AS m
+              WHERE m.client_id = k.client_id AND m.id = k.id AND m.id BETWEEN $3 AND $4
+              FOR UPDATE
+          ) AS m
+          CROSS JOIN LATERAL (
+              SELECT r.* FROM messages AS r
+              WHERE r.client_id = k.client_id AND r.id = k.id AND r.id BETWEEN $3 AND $4
+              OFFSET 0
+          ) AS r
+          CROSS JOIN LATERAL (
+              SELECT l.* FROM credit_locks AS l
+              WHERE l.client_id = k.client_id AND l.message_id = k.id AND l.message_id BETWEEN $3 AND $4
+              OFFSET 0
+          ) AS l"
     );
     let (least, greatest) = spans::bounds(wanted.messages.iter().map(|key| key.id.as_uuid()));
     sqlx::query(sql)
@@ -192,8 +201,12 @@ async fn read_keys(
     let sql = "-- load keys
         SELECT i.client_id, i.kind, i.key, i.fingerprint, i.message_id, i.event_seq, i.created_at
         FROM unnest($1::uuid[], $2::text[], $3::text[]) AS k (client_id, kind, key)
-        JOIN idempotency_keys AS i ON i.client_id = k.client_id AND i.kind = k.kind AND i.key = k.key
-        WHERE i.created_at > $4 AND i.created_at < $5
+        CROSS JOIN LATERAL (
+            SELECT i.* FROM idempotency_keys AS i
+            WHERE i.client_id = k.client_id AND i.kind = k.kind AND i.key = k.key
+              AND i.created_at > $4 AND i.created_at < $5
+            OFFSET 0
+        ) AS i
         ORDER BY i.created_at";
     sqlx::query(sql)
         .bind(wanted.keys.iter().map(|key| key.client.as_uuid()).bind_iter())
@@ -385,20 +398,20 @@ async fn change_states(connection: &mut Connection, changes: &[StateChange]) -> 
                 failure_detail = k.failure_detail, failure_code = k.failure_code, part_states = k.part_states,
                 has_open_earlier = k.has_open_earlier, last_event_seq = k.last_event_seq
             FROM batch AS k
-            WHERE m.client_id = k.client_id AND m.id = k.id AND m.fence = k.fence_before
-              AND m.id BETWEEN $22 AND $23
+            WHERE m.client_id = ANY (ARRAY[k.client_id]) AND m.id = k.id AND m.fence = k.fence_before
             RETURNING m.id
         ),
         resolved AS (
             UPDATE credit_locks AS l SET state = k.lock_state
             FROM batch AS k
-            WHERE l.client_id = k.client_id AND l.message_id = k.id AND l.state = $21 AND k.lock_state IS NOT NULL
-              AND l.message_id BETWEEN $22 AND $23
+            WHERE l.client_id = ANY (ARRAY[k.client_id]) AND l.message_id = k.id AND l.state = $21
+              AND k.lock_state IS NOT NULL
             RETURNING l.message_id
         ),
         stopped AS (
             DELETE FROM timers AS t USING batch AS k
-            WHERE t.wake_at = k.timer_before AND t.client_id = k.client_id AND t.message_id = k.id
+            WHERE t.wake_at = ANY (ARRAY[k.timer_before]) AND t.client_id = k.client_id
+              AND t.message_id = k.id
               AND k.timer_at IS DISTINCT FROM k.timer_before
         ),
         started AS (
@@ -417,8 +430,7 @@ async fn change_states(connection: &mut Connection, changes: &[StateChange]) -> 
         .column(|change| change.fence_before)
         .column(|change| change.timer_before.map(Time))
         .column(|change| change.resolves_lock.then(|| change.state.lock.as_str()));
-    let (least, greatest) = spans::bounds(changes.iter().map(|change| change.key.id.as_uuid()));
-    let query = rows.bound().bind(LockState::Held.as_str()).bind(least).bind(greatest);
+    let query = rows.bound().bind(LockState::Held.as_str());
     let row = query.fetch_one(connection).await.map_err(store_error)?;
     expect_count(&row, "changed", changes.len())?;
     expect_count(&row, "resolved", changes.iter().filter(|change| change.resolves_lock).count())
