@@ -1,12 +1,15 @@
 //! `herald bench`: generates load and measures what comes back.
 //!
-//! Without `--connect` it starts `herald dev` as a process of its own on an empty folder, so that the server is
-//! measured as it runs for everybody else, and its CPU time apart from that of the load.
+//! Without `--connect` it starts servers as processes of their own, so that they are measured as they run for everybody
+//! else, and their CPU time apart from that of the load: `herald dev` on an empty folder, or with `--nodes` an API node and
+//! a worker on the engines that the environment names.
 
 mod bare;
+mod callers;
 mod deliveries;
 mod load;
 mod progress;
+mod servers;
 mod summary;
 mod target;
 mod usage;
@@ -16,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use herald_sdk::{Client, Config, RetryPolicy, v1};
+use herald_sdk::v1;
 use tokio::time::Instant;
 
 use super::connect::{Global, Output};
@@ -29,19 +32,45 @@ use summary::Summary;
 use target::Target;
 use usage::Usage;
 
+/// How messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// SendMessage, a call each.
+    Unary,
+    /// SendMessages, --batch messages a call.
+    Batch,
+    /// StreamMessages, a stream for each client, or for each connection where those are more.
+    Stream,
+}
+
 /// Arguments of `herald bench`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Measure the server of --address with its key, instead of an embedded one.
+    /// Measure the server of --address with its key, instead of one of its own.
     #[arg(long)]
     connect: bool,
+    /// Measure an API node, a worker and a provider, a process each, on the PostgreSQL, NATS and Redis of HERALD_STORE_URL,
+    /// HERALD_QUEUE__URL and HERALD_REDIS__URL. The database must be empty.
+    #[arg(long, conflicts_with = "connect")]
+    nodes: bool,
+    /// How messages are sent.
+    #[arg(long, value_enum, default_value = "unary")]
+    by: By,
+    /// Messages of one call, by batch.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    batch: u32,
+    /// Clients that send, each with a key and a subscription of its own. They are made for it, so with --connect the key must be
+    /// an operator's.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    clients: Option<u32>,
     /// How long is measured.
     #[arg(long, default_value = "10s", value_name = "SECONDS", value_parser = seconds)]
     duration: Duration,
     /// Load before the measurement.
     #[arg(long, default_value = "2s", value_name = "SECONDS", value_parser = seconds)]
     warm_up: Duration,
-    /// Calls in flight at once: each sends its next when its last was answered (closed loop).
+    /// Messages in flight at once: the next is sent when one was answered (closed loop).
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     concurrency: u32,
     /// Messages per second on a fixed schedule (open loop), with at most --concurrency in flight. Latencies count from
@@ -57,14 +86,17 @@ pub struct Args {
     /// What to send.
     #[arg(long, default_value = "Hello from herald bench")]
     text: String,
-    /// Decides the embedded simulator's latencies and outcomes.
+    /// Decides the simulated provider's latencies and outcomes.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the embedded server keeps its database for as long as it runs; that disk is a part of what is measured.
+    /// The provider's delays are so many times shorter than its own, which are 50 ms to answer and 1 s to report.
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", requires = "nodes")]
+    provider_scale: f64,
+    /// Where servers of its own keep their files for as long as they run; that disk is a part of what is measured.
     #[arg(long, default_value = ".", value_name = "FOLDER", conflicts_with = "connect")]
     folder: PathBuf,
     /// The example `bare_sqlite` of crates/store-sqlite: it writes the same rows to the same disk afterwards.
-    #[arg(long, value_name = "PROGRAM", conflicts_with = "connect")]
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["connect", "nodes"])]
     bare_sqlite: Option<PathBuf>,
 }
 
@@ -82,11 +114,8 @@ impl Window {
 }
 
 pub async fn run(global: &Global, args: Args) -> Result<(), Failed> {
-    let target = if args.connect {
-        Target::running(global)?
-    } else {
-        Target::embedded(&args.folder, args.seed).await.context("cannot start an embedded server")?
-    };
+    let target =
+        if args.connect { Target::running(global, &args).await? } else { Target::own(global, &args).await? };
     let measured = tokio::select! {
         measured = measure(global, &args, &target) => measured,
         () = shutdown_signal() => Err(anyhow!("stopped before the end of the measurement").into()),
@@ -103,9 +132,8 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failed> {
 }
 
 async fn measure(global: &Global, args: &Args, target: &Target) -> Result<Summary, Failed> {
-    let clients = clients(global, args, target)?;
     let deliveries = Arc::new(Deliveries::default());
-    let listening = deliveries.listen(&clients[0], global.patience()).await?;
+    let listening = deliveries.listen(&target.listeners, global.patience()).await?;
 
     let begin = Instant::now();
     let start = begin + args.warm_up;
@@ -114,31 +142,28 @@ async fn measure(global: &Global, args: &Args, target: &Target) -> Result<Summar
     let schedule = Arc::new(Schedule::new(args.rate, begin, window.end));
     let request =
         v1::SendMessageRequest { to: args.recipient.clone(), text: args.text.clone(), ..Default::default() };
-    let load = Load { clients, request, schedule, deliveries: deliveries.clone(), window };
+    let load = Load {
+        senders: target.senders.clone(),
+        by: args.by,
+        batch: args.batch as usize,
+        in_flight: args.concurrency as usize,
+        request,
+        schedule,
+        deliveries: deliveries.clone(),
+        window,
+    };
     let progress = progress::show(load.deliveries.clone(), begin, window.end);
-    let running = tokio::spawn(load.run(args.concurrency));
+    let running = tokio::spawn(load.run());
     let usage = Usage::between(target, window).await;
     let outcome = running.await.context("the load failed")?;
     let drained = deliveries.drain().await;
     progress.abort();
-    listening.abort();
+    drop(listening);
     if outcome.accepted_in_all() == 0 {
         let why = outcome.first_error.map(anyhow::Error::from).unwrap_or_else(|| anyhow!("nothing was sent"));
         return Err(Failed::new(1, why.context("no message was accepted")));
     }
-    Ok(Summary::new(args, &outcome, &deliveries, drained, usage))
-}
-
-/// One client for each connection. A refusal is a result here, so nothing is repeated.
-fn clients(global: &Global, args: &Args, target: &Target) -> Result<Vec<Client>, Failed> {
-    let connect = |_| {
-        let mut config = Config::new(target.url.clone(), target.key.clone());
-        config.timeout = Duration::from_secs(global.timeout);
-        config.client_id.clone_from(&target.client_id);
-        config.retry = RetryPolicy::none();
-        Ok(Client::connect_lazy(config)?)
-    };
-    (0..args.connections).map(connect).collect()
+    Ok(Summary::new(args, target.listeners.len(), &outcome, &deliveries, drained, usage))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 
-use crate::config::Config;
+use crate::config::{Config, Key};
 use crate::error::Error;
 use crate::raw::Raw;
 use crate::retry::RetryPolicy;
@@ -69,6 +69,11 @@ impl Client {
         let raw = Raw::new(&config)?;
         let settings = Settings { timeout: config.timeout, retry: config.retry };
         Ok(Self { raw, settings: Arc::new(settings) })
+    }
+
+    /// The same server as a caller with another key, over the same connection. It acts for the key's own client.
+    pub fn with_key(&self, key: impl Into<Key>) -> Result<Self, Error> {
+        Ok(Self { raw: self.raw.with_key(&key.into())?, settings: self.settings.clone() })
     }
 
     /// The generated clients, for what this one does not offer.

@@ -6,7 +6,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-use crate::config::Config;
+use crate::config::{Config, Key};
 use crate::error::Error;
 use crate::v1::account_service_client::AccountServiceClient;
 use crate::v1::admin_service_client::AdminServiceClient;
@@ -22,32 +22,44 @@ pub type Transport = InterceptedService<Channel, Authorize>;
 
 /// The generated tonic clients, authorised: no deadlines, no retries, bare statuses.
 #[derive(Clone, Debug)]
-pub struct Raw(Transport);
+pub struct Raw {
+    channel: Channel,
+    authorize: Authorize,
+}
 
 impl Raw {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         let channel = endpoint(config)?.connect_lazy();
-        Ok(Self(InterceptedService::new(channel, Authorize::new(config)?)))
+        Ok(Self { channel, authorize: Authorize::new(&config.key, config.client_id.as_deref())? })
+    }
+
+    /// On the same connection.
+    pub(crate) fn with_key(&self, key: &Key) -> Result<Self, Error> {
+        Ok(Self { channel: self.channel.clone(), authorize: Authorize::new(key, None)? })
+    }
+
+    fn transport(&self) -> Transport {
+        InterceptedService::new(self.channel.clone(), self.authorize.clone())
     }
 
     pub fn messaging(&self) -> MessagingServiceClient<Transport> {
-        MessagingServiceClient::new(self.0.clone()).max_decoding_message_size(ANSWER_MAX_BYTES)
+        MessagingServiceClient::new(self.transport()).max_decoding_message_size(ANSWER_MAX_BYTES)
     }
 
     pub fn events(&self) -> EventServiceClient<Transport> {
-        EventServiceClient::new(self.0.clone()).max_decoding_message_size(ANSWER_MAX_BYTES)
+        EventServiceClient::new(self.transport()).max_decoding_message_size(ANSWER_MAX_BYTES)
     }
 
     pub fn billing(&self) -> BillingServiceClient<Transport> {
-        BillingServiceClient::new(self.0.clone()).max_decoding_message_size(ANSWER_MAX_BYTES)
+        BillingServiceClient::new(self.transport()).max_decoding_message_size(ANSWER_MAX_BYTES)
     }
 
     pub fn accounts(&self) -> AccountServiceClient<Transport> {
-        AccountServiceClient::new(self.0.clone())
+        AccountServiceClient::new(self.transport())
     }
 
     pub fn admin(&self) -> AdminServiceClient<Transport> {
-        AdminServiceClient::new(self.0.clone()).max_decoding_message_size(ANSWER_MAX_BYTES)
+        AdminServiceClient::new(self.transport()).max_decoding_message_size(ANSWER_MAX_BYTES)
     }
 }
 
@@ -59,13 +71,12 @@ pub struct Authorize {
 }
 
 impl Authorize {
-    fn new(config: &Config) -> Result<Self, Error> {
+    fn new(key: &Key, client_id: Option<&str>) -> Result<Self, Error> {
         let refuse =
             |what: &str| Error::local(Code::InvalidArgument, format!("{what} has characters that none has"));
-        let key = config.key.expose().trim();
-        let mut key: MetadataValue<Ascii> = key.parse().map_err(|_| refuse("the API key"))?;
+        let mut key: MetadataValue<Ascii> = key.expose().trim().parse().map_err(|_| refuse("the API key"))?;
         key.set_sensitive(true);
-        let client_id = config.client_id.as_deref().map(str::parse).transpose();
+        let client_id = client_id.map(str::parse).transpose();
         Ok(Self { key, client_id: client_id.map_err(|_| refuse("the client id"))? })
     }
 }
@@ -105,11 +116,12 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn calls_carry_the_key_and_whom_it_acts_for() {
+    #[tokio::test]
+    async fn calls_carry_the_key_and_whom_it_acts_for() {
         let mut config = Config::new("http://127.0.0.1:1", "hk_a_b_c\n");
         config.client_id = Some("0198e7a2-5c1e-7b90-9a41-0c6f2d3b8e55".into());
-        let mut authorize = Authorize::new(&config).unwrap();
+        let raw = Raw::new(&config).unwrap();
+        let mut authorize = raw.authorize.clone();
         let request = authorize.call(Request::new(())).unwrap();
         assert_eq!(request.metadata().get("x-api-key").unwrap(), "hk_a_b_c");
         assert_eq!(
@@ -117,6 +129,10 @@ mod tests {
             "0198e7a2-5c1e-7b90-9a41-0c6f2d3b8e55"
         );
         assert!(!format!("{authorize:?}{request:?}").contains("hk_a_b_c"));
+        let mut other = raw.with_key(&"hk_d_e_f".into()).unwrap().authorize;
+        let request = other.call(Request::new(())).unwrap();
+        assert_eq!(request.metadata().get("x-api-key").unwrap(), "hk_d_e_f");
+        assert!(request.metadata().get("herald-client-id").is_none());
     }
 
     #[test]
@@ -125,6 +141,6 @@ mod tests {
             assert!(endpoint(&Config::new(url, "hk_a_b_c")).is_err(), "{url}");
         }
         assert!(endpoint(&Config::new("http://[::1]:7670", "hk_a_b_c")).is_ok());
-        assert!(Authorize::new(&Config::new("http://127.0.0.1:1", "two\nlines")).is_err());
+        assert!(Authorize::new(&"two\nlines".into(), None).is_err());
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 use herald_sdk::v1::message::Status;
 use herald_sdk::{Client, Item, v1};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -61,27 +61,36 @@ impl Default for Totals {
 }
 
 impl Deliveries {
-    /// Starts to listen from now, and returns when nothing can be missed any more.
+    /// Starts to listen from now, for each client on a stream of its own, and returns when nothing can be missed any more.
     pub async fn listen(
         self: &Arc<Self>,
-        client: &Client,
+        clients: &[Client],
         patience: Duration,
-    ) -> Result<JoinHandle<()>, Failed> {
-        let request = v1::SubscribeDeliveryReportsRequest { final_only: true, ..Default::default() };
-        let mut reports = client.subscribe_delivery_reports(request).give_up_after(Some(patience));
-        reports.next().await.context("the server ended the stream")??;
-        let deliveries = self.clone();
-        Ok(tokio::spawn(async move {
-            while let Some(frame) = reports.next().await {
-                match frame.map(|frame| frame.item) {
-                    Ok(Item::Entry(report)) if !report.ignored => {
-                        deliveries.ended(&report.message_id, report.status(), Instant::now());
+    ) -> Result<JoinSet<()>, Failed> {
+        let mut opening = JoinSet::new();
+        for client in clients {
+            let request = v1::SubscribeDeliveryReportsRequest { final_only: true, ..Default::default() };
+            let mut reports = client.subscribe_delivery_reports(request).give_up_after(Some(patience));
+            opening.spawn(async move { reports.next().await.map(|first| first.map(|_| reports)) });
+        }
+        let mut listening = JoinSet::new();
+        while let Some(opened) = opening.join_next().await {
+            let mut reports =
+                opened.context("a subscription failed")?.context("the server ended the stream")??;
+            let deliveries = self.clone();
+            listening.spawn(async move {
+                while let Some(frame) = reports.next().await {
+                    match frame.map(|frame| frame.item) {
+                        Ok(Item::Entry(report)) if !report.ignored => {
+                            deliveries.ended(&report.message_id, report.status(), Instant::now());
+                        }
+                        Ok(_) => {}
+                        Err(error) => eprintln!("\nthe subscription ended: {error}"),
                     }
-                    Ok(_) => {}
-                    Err(error) => eprintln!("\nthe subscription ended: {error}"),
                 }
-            }
-        }))
+            });
+        }
+        Ok(listening)
     }
 
     /// Says what counts.
@@ -101,8 +110,8 @@ impl Deliveries {
         }
     }
 
-    pub fn refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    pub fn refused(&self, count: u64) {
+        self.refused.fetch_add(count, Ordering::Relaxed);
     }
 
     fn ended(&self, message_id: &str, status: Status, at: Instant) {

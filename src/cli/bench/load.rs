@@ -1,4 +1,4 @@
-//! The load: callers that send, one message after the other, when the schedule says so.
+//! The load: messages on a schedule, and what becomes of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use herald_sdk::{Client, Error, v1};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use super::Window;
 use super::deliveries::Deliveries;
+use super::{By, Window, callers};
 
 /// Latencies up to two minutes, in microseconds, with three digits.
 const LONGEST_MICROS: u64 = 120_000_000;
-/// A caller that was refused pauses at least so long, or it would only measure refusals.
-const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// When messages are due.
 pub struct Schedule {
@@ -34,24 +33,31 @@ enum Pace {
 
 /// Everything a run needs.
 pub struct Load {
-    pub clients: Vec<Client>,
+    /// Each with a key, and on a connection that some share.
+    pub senders: Vec<Client>,
+    pub by: By,
+    /// Messages of one call, by batch.
+    pub batch: usize,
+    /// Messages that may be unanswered at once.
+    pub in_flight: usize,
     pub request: v1::SendMessageRequest,
     pub schedule: Arc<Schedule>,
     pub deliveries: Arc<Deliveries>,
     pub window: Window,
 }
 
-/// What became of the calls.
+/// What became of the messages.
 pub struct Outcome {
     /// From when a message was due to its receipt, in microseconds; messages that were due in the window.
     pub latency: Histogram<u64>,
     /// Receipts that came in the window.
     pub accepted: u64,
     pub accepted_outside: u64,
-    /// By reason; calls that were due in the window.
+    /// By reason; messages that were due in the window.
     pub errors: BTreeMap<String, u64>,
     pub first_error: Option<Error>,
-    /// Messages that were due but not sent, because every caller was busy.
+    pub sent: u64,
+    /// Messages that were due but not sent, because nobody was free to send them.
     pub unsent: u64,
 }
 
@@ -77,7 +83,7 @@ impl Schedule {
     }
 
     /// Waits until the next message is due and answers that moment, which may lie in the past; `None` = the end.
-    async fn next(&self) -> Option<Instant> {
+    pub async fn next(&self) -> Option<Instant> {
         let due = match &self.pace {
             Pace::Closed => Instant::now(),
             Pace::Open { per_second, next } => {
@@ -103,66 +109,52 @@ impl Schedule {
         }
     }
 
-    fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         matches!(self.pace, Pace::Open { .. })
     }
 }
 
 impl Load {
-    /// Runs `callers` callers to the end of the schedule.
-    pub async fn run(self, callers: u32) -> Outcome {
+    /// Runs to the end of the schedule.
+    pub async fn run(self) -> Outcome {
         let load = Arc::new(self);
         let mut running = JoinSet::new();
-        for caller in 0..callers {
-            running.spawn(call(load.clone(), caller as usize % load.clients.len()));
+        match load.by {
+            By::Unary => {
+                for caller in 0..load.in_flight {
+                    running.spawn(callers::unary(load.clone(), caller));
+                }
+            }
+            By::Batch => {
+                for caller in 0..(load.in_flight / load.batch).max(1) {
+                    running.spawn(callers::batch(load.clone(), caller));
+                }
+            }
+            By::Stream => {
+                let places = Arc::new(Semaphore::new(load.in_flight));
+                for sender in 0..load.senders.len() {
+                    running.spawn(callers::stream(load.clone(), places.clone(), sender));
+                }
+            }
         }
         let mut total = Outcome::new();
-        let mut sent = 0;
         while let Some(ended) = running.join_next().await {
-            let (outcome, calls) = ended.expect("a caller does not panic");
-            total.add(outcome);
-            sent += calls;
+            total.add(ended.expect("a caller does not panic"));
         }
-        total.unsent = load.schedule.planned().unwrap_or(sent).saturating_sub(sent);
+        total.unsent = load.schedule.planned().unwrap_or(total.sent).saturating_sub(total.sent);
         total
     }
 }
 
-/// One caller. Answers what became of its calls, and how many there were.
-async fn call(load: Arc<Load>, connection: usize) -> (Outcome, u64) {
-    let client = &load.clients[connection];
-    let mut outcome = Outcome::new();
-    let mut calls = 0;
-    while let Some(due) = load.schedule.next().await {
-        calls += 1;
-        let sent = client.send(load.request.clone()).await;
-        let now = Instant::now();
-        match sent {
-            Ok(receipt) => {
-                load.deliveries.accepted(&receipt.message.id, now);
-                outcome.accept(load.window, due, now);
-            }
-            Err(error) => {
-                let pause = error.retry_after().unwrap_or_default().max(REFUSED_PAUSE);
-                load.deliveries.refused();
-                outcome.refuse(load.window, due, error);
-                if !load.schedule.is_open() {
-                    sleep(pause).await;
-                }
-            }
-        }
-    }
-    (outcome, calls)
-}
-
 impl Outcome {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             latency: histogram(),
             accepted: 0,
             accepted_outside: 0,
             errors: BTreeMap::new(),
             first_error: None,
+            sent: 0,
             unsent: 0,
         }
     }
@@ -171,7 +163,7 @@ impl Outcome {
         self.accepted + self.accepted_outside
     }
 
-    fn accept(&mut self, window: Window, due: Instant, now: Instant) {
+    pub fn accept(&mut self, window: Window, due: Instant, now: Instant) {
         if window.contains(now) {
             self.accepted += 1;
         } else {
@@ -182,7 +174,7 @@ impl Outcome {
         }
     }
 
-    fn refuse(&mut self, window: Window, due: Instant, error: Error) {
+    pub fn refuse(&mut self, window: Window, due: Instant, error: Error) {
         if window.contains(due) {
             let name = if error.reason_name().is_empty() {
                 format!("{:?}", error.code())
@@ -198,6 +190,7 @@ impl Outcome {
         self.latency.add(other.latency).expect("both have the same bounds");
         self.accepted += other.accepted;
         self.accepted_outside += other.accepted_outside;
+        self.sent += other.sent;
         for (reason, count) in other.errors {
             *self.errors.entry(reason).or_default() += count;
         }

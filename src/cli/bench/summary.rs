@@ -10,7 +10,7 @@ use super::bare::{Bare, Rate};
 use super::deliveries::Deliveries;
 use super::load::Outcome;
 use super::usage::Usage;
-use super::{Args, output};
+use super::{Args, By, output};
 
 /// What was measured, and how.
 #[derive(Serialize)]
@@ -19,6 +19,11 @@ pub struct Summary {
     pub r#loop: &'static str,
     /// Of the open loop.
     pub rate: Option<u32>,
+    pub by: By,
+    /// Messages of one call, by batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
+    pub clients: usize,
     pub duration_seconds: f64,
     pub connections: u32,
     pub concurrency: u32,
@@ -54,18 +59,20 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// What the embedded server spent. Null where it is not known.
+/// What servers of our own spent, and the engines under them; by process. Empty where it is not known.
 #[derive(Serialize)]
 pub struct Server {
     /// For accepting and delivering one message.
-    pub cpu_micros_per_message: Option<f64>,
-    pub disk_bytes_per_message: Option<f64>,
+    pub cpu_micros_per_message: BTreeMap<&'static str, f64>,
+    pub disk_bytes_per_message: BTreeMap<&'static str, f64>,
+    pub peak_mib: BTreeMap<&'static str, f64>,
     pub accept_batch: Option<f64>,
 }
 
 impl Summary {
     pub(super) fn new(
         args: &Args,
+        clients: usize,
         outcome: &Outcome,
         deliveries: &Deliveries,
         drained: Duration,
@@ -73,10 +80,16 @@ impl Summary {
     ) -> Self {
         let totals = deliveries.totals();
         let seconds = args.duration.as_secs_f64();
-        let per_message = |spent: f64| spent / outcome.accepted.max(1) as f64;
+        let each = |values: BTreeMap<&'static str, f64>, factor: f64| {
+            values.into_iter().map(|(name, value)| (name, value * factor)).collect()
+        };
+        let per_message = 1.0 / outcome.accepted.max(1) as f64;
         Self {
             r#loop: if args.rate.is_some() { "open" } else { "closed" },
             rate: args.rate,
+            by: args.by,
+            batch: (args.by == By::Batch).then_some(args.batch),
+            clients,
             duration_seconds: seconds,
             connections: args.connections,
             concurrency: args.concurrency,
@@ -92,8 +105,9 @@ impl Summary {
             open: deliveries.open(),
             drain_seconds: drained.as_secs_f64(),
             server: Server {
-                cpu_micros_per_message: usage.cpu_seconds.map(|spent| per_message(spent * 1e6)),
-                disk_bytes_per_message: usage.disk_bytes.map(|spent| per_message(spent as f64)),
+                cpu_micros_per_message: each(usage.cpu_seconds, 1e6 * per_message),
+                disk_bytes_per_message: each(usage.disk_bytes, per_message),
+                peak_mib: each(usage.peak_bytes, 1.0 / f64::from(1 << 20)),
                 accept_batch: usage.accept_batch,
             },
             bare_sqlite: None,
@@ -109,13 +123,24 @@ impl Summary {
         let ended: Vec<_> = self.ended.iter().map(|(name, count)| (*name, *count)).collect();
         let pace = match self.rate {
             Some(rate) => format!("open loop, {rate} messages/s due, at most {} in flight", self.concurrency),
-            None => format!("closed loop, {} callers", self.concurrency),
+            None => format!("closed loop, {} in flight", self.concurrency),
         };
-        let number =
-            |number: Option<f64>, unit: &str| number.map(|it| format!("{it:.0}{unit}")).unwrap_or_default();
+        let by = match self.by {
+            By::Unary => "unary".to_owned(),
+            By::Batch => format!("batches of {}", self.batch.unwrap_or(1)),
+            By::Stream => "stream".to_owned(),
+        };
+        let server = &self.server;
+        let batch = server.accept_batch.map(|it| format!("{it:.0} messages per accepting transaction"));
         let bare = self.bare_sqlite.as_ref();
         output::facts(&[
-            ("load", format!("{pace}, {} connections, {:.0} s", self.connections, self.duration_seconds)),
+            (
+                "load",
+                format!(
+                    "{by}, {pace}, {} clients, {} connections, {:.0} s",
+                    self.clients, self.connections, self.duration_seconds
+                ),
+            ),
             ("accepted", format!("{:.0}/s", self.accepted_per_second)),
             ("  latency", self.accept_latency.to_string()),
             ("  refused", counts(errors)),
@@ -124,9 +149,10 @@ impl Summary {
             ("  latency", format!("{} from receipt to report", self.delivery_latency)),
             ("  ended", counts(ended)),
             ("  open", format!("{} after {:.1} s more", self.open, self.drain_seconds)),
-            ("server", number(self.server.cpu_micros_per_message, " us of CPU per message")),
-            ("  disk", number(self.server.disk_bytes_per_message, " bytes written per message")),
-            ("  batch", number(self.server.accept_batch, " messages per accepting transaction")),
+            ("CPU", values(&server.cpu_micros_per_message, "us per message")),
+            ("disk", values(&server.disk_bytes_per_message, "bytes written per message")),
+            ("memory", values(&server.peak_mib, "MiB resident at most")),
+            ("batch", batch.unwrap_or_default()),
             (
                 "bare SQLite",
                 bare.map(|bare| format!("{} messages per transaction", bare.batch)).unwrap_or_default(),
@@ -135,6 +161,16 @@ impl Summary {
             ("  life", bare.map(|bare| beside(&bare.life, self.delivered_per_second)).unwrap_or_default()),
         ])
     }
+}
+
+/// By process, and together.
+fn values(values: &BTreeMap<&'static str, f64>, unit: &str) -> String {
+    if values.is_empty() {
+        return String::new();
+    }
+    let each: Vec<_> = values.iter().map(|(name, value)| format!("{name} {value:.0}")).collect();
+    let sum: f64 = values.values().sum();
+    format!("{sum:.0} {unit}: {}", each.join(", "))
 }
 
 /// What SQLite alone does, and which part of it Herald does while it accepts and delivers at once.

@@ -1,140 +1,131 @@
-//! The server that is measured: a running one, or one started for the purpose.
+//! Whom the load is sent to, and with which keys.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use herald_sdk::{Client, Config, v1};
-use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use anyhow::Context;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use herald_sdk::{Client, Config, RetryPolicy, v1};
 
+use super::Args;
+use super::servers::Servers;
 use crate::cli::connect::Global;
 use crate::cli::exit::Failed;
 
-/// How long the server may take to start.
-const START: Duration = Duration::from_secs(30);
 /// More credit than any run spends.
 const CREDIT_MICROS: i64 = 1_000_000_000_000;
+/// Clients that are made at once.
+const MADE_AT_ONCE: usize = 16;
 
-/// Whom to load, with which key.
+/// A server with its callers.
 pub struct Target {
-    pub url: String,
-    pub key: String,
-    pub client_id: Option<String>,
-    pub server: Option<Server>,
-}
-
-/// A server that lives as long as the measurement.
-pub struct Server {
-    child: Child,
-    folder: PathBuf,
-    pub process: u32,
-    pub metrics: Option<SocketAddr>,
-}
-
-/// What `herald dev --json` prints when it is ready.
-#[derive(Deserialize)]
-struct Ready {
-    address: SocketAddr,
-    metrics_address: Option<SocketAddr>,
-    client_id: String,
-    api_key: String,
-    admin_key: String,
+    /// At least as many as clients and as connections: the n-th has the key of the n-th client and the n-th connection, each
+    /// counted round.
+    pub senders: Vec<Client>,
+    /// One for each client.
+    pub listeners: Vec<Client>,
+    /// What runs for this measurement alone.
+    pub servers: Option<Servers>,
 }
 
 impl Target {
-    /// The server of the command line.
-    pub fn running(global: &Global) -> Result<Self, Failed> {
-        let key = global.api_key("client.key")?;
-        Ok(Self { url: global.url(), key, client_id: global.client_id.clone(), server: None })
+    /// The server of the command line, with its key; or, if that is an operator's, with clients of its own.
+    pub async fn running(global: &Global, args: &Args) -> Result<Self, Failed> {
+        let Some(count) = args.clients else {
+            let key = global.api_key("client.key")?;
+            let connections = connect(global, args, &global.url(), &key, global.client_id.as_ref())?;
+            return Ok(Self { listeners: vec![connections[0].clone()], senders: connections, servers: None });
+        };
+        let key = global.api_key("admin.key")?;
+        Self::with_clients(global, args, &global.url(), &key, count, None).await
     }
 
-    /// `herald dev` in real time on a new folder within `parent`, with credit that does not end.
-    pub async fn embedded(parent: &Path, seed: u64) -> anyhow::Result<Self> {
-        let mut server = Server::spawn(parent, seed)?;
-        match server.get_ready().await {
-            Ok((url, key)) => Ok(Self { url, key, client_id: None, server: Some(server) }),
+    /// Servers of its own.
+    pub async fn own(global: &Global, args: &Args) -> Result<Self, Failed> {
+        let servers = if args.nodes {
+            Servers::nodes(&args.folder, args.seed, args.provider_scale).await
+        } else {
+            Servers::embedded(&args.folder, args.seed).await
+        };
+        let servers = servers.context("cannot start the server")?;
+        let (url, key) = (servers.url.clone(), servers.operator_key.clone());
+        Self::with_clients(global, args, &url, &key, args.clients.unwrap_or(1), Some(servers)).await
+    }
+
+    async fn with_clients(
+        global: &Global,
+        args: &Args,
+        url: &str,
+        operator_key: &str,
+        count: u32,
+        servers: Option<Servers>,
+    ) -> Result<Self, Failed> {
+        let made = async {
+            let connections = connect(global, args, url, operator_key, None)?;
+            let operator = Client::connect_lazy(Config::new(url, operator_key))?;
+            let keys: Vec<String> = stream::iter(0..count)
+                .map(|number| make_client(&operator, number))
+                .buffered(MADE_AT_ONCE)
+                .try_collect()
+                .await?;
+            let with = |number: usize| {
+                let connection = &connections[number % connections.len()];
+                connection.with_key(keys[number % keys.len()].as_str())
+            };
+            let senders = (0..keys.len().max(connections.len())).map(with).collect::<Result<_, _>>()?;
+            let listeners = (0..keys.len()).map(with).collect::<Result<_, _>>()?;
+            anyhow::Ok((senders, listeners))
+        };
+        match made.await.context("cannot make the clients") {
+            Ok((senders, listeners)) => Ok(Self { senders, listeners, servers }),
             Err(error) => {
-                server.stop().await;
-                Err(error)
+                if let Some(servers) = servers {
+                    servers.stop().await;
+                }
+                Err(error.into())
             }
         }
     }
 
-    /// Ends the server, if it is ours.
+    /// Ends the servers, if they are ours.
     pub async fn stop(self) {
-        if let Some(server) = self.server {
-            server.stop().await;
+        if let Some(servers) = self.servers {
+            servers.stop().await;
         }
     }
 }
 
-impl Server {
-    fn spawn(parent: &Path, seed: u64) -> anyhow::Result<Self> {
-        let folder = parent.join(format!(".herald-bench-{}", std::process::id()));
-        if folder.exists() {
-            bail!("{} exists", folder.display());
-        }
-        let program = std::env::current_exe().context("cannot find this program")?;
-        let child = Command::new(program)
-            .args([
-                "dev",
-                "--json",
-                "--time-scale",
-                "1",
-                "--listen",
-                "127.0.0.1:0",
-                "--metrics-listen",
-                "127.0.0.1:0",
-            ])
-            .args(["--seed", &seed.to_string(), "--data-dir"])
-            .arg(&folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let process = child.id().context("the server ended at once")?;
-        Ok(Self { child, folder, process, metrics: None })
-    }
-
-    /// Waits until it serves, and gives its client credit. Answers its URL and the client's key.
-    async fn get_ready(&mut self) -> anyhow::Result<(String, String)> {
-        let ready = ready(&mut self.child).await?;
-        self.metrics = ready.metrics_address;
-        let url = format!("http://{}", ready.address);
-        give_credit(&url, &ready).await.context("cannot give the client credit")?;
-        Ok((url, ready.api_key))
-    }
-
-    /// Ends it and removes its data. There is nothing to drain.
-    async fn stop(mut self) {
-        if let Err(error) = self.child.kill().await {
-            eprintln!("the server did not end: {error}");
-        }
-        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
-            eprintln!("{} was not removed: {error}", self.folder.display());
-        }
-    }
+/// A refusal is a result here, so nothing is repeated.
+fn connect(
+    global: &Global,
+    args: &Args,
+    url: &str,
+    key: &str,
+    client_id: Option<&String>,
+) -> Result<Vec<Client>, herald_sdk::Error> {
+    let one = |_| {
+        let mut config = Config::new(url, key);
+        config.timeout = Duration::from_secs(global.timeout);
+        config.client_id = client_id.cloned();
+        config.retry = RetryPolicy::none();
+        Client::connect_lazy(config)
+    };
+    (0..args.connections).map(one).collect()
 }
 
-async fn ready(child: &mut Child) -> anyhow::Result<Ready> {
-    let out = child.stdout.take().context("its output is not piped")?;
-    let mut lines = BufReader::new(out).lines();
-    let line = tokio::time::timeout(START, lines.next_line()).await.context("it does not get ready")??;
-    let line = line.context("it ended before it was ready")?;
-    serde_json::from_str(&line).context("it printed something else than its address")
-}
-
-async fn give_credit(url: &str, ready: &Ready) -> anyhow::Result<()> {
-    let operator = Client::connect_lazy(Config::new(url, ready.admin_key.as_str()))?;
-    let request = v1::TopUpRequest {
-        client_id: ready.client_id.clone(),
-        amount_micros: CREDIT_MICROS,
+/// A sandbox client with credit that does not end. Answers its key.
+async fn make_client(operator: &Client, number: u32) -> Result<String, herald_sdk::Error> {
+    let client = v1::Client { name: format!("bench {number}"), is_sandbox: true, ..Default::default() };
+    let client = operator
+        .create_client(v1::CreateClientRequest { client: Some(client), ..Default::default() })
+        .await?;
+    let credit =
+        v1::TopUpRequest { client_id: client.id.clone(), amount_micros: CREDIT_MICROS, ..Default::default() };
+    operator.top_up(credit).await?;
+    let key = v1::CreateApiKeyRequest {
+        client_id: client.id,
+        name: "bench".into(),
+        scopes: vec![v1::Scope::Send.into(), v1::Scope::Read.into()],
         ..Default::default()
     };
-    operator.top_up(request).await?;
-    Ok(())
+    Ok(operator.create_api_key(key).await?.secret)
 }

@@ -1,5 +1,6 @@
-//! What the measured server spent, as the kernel and its own metrics tell it.
+//! What the measured servers spent, as the kernel and their own metrics tell it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,28 +9,35 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 
 use super::Window;
-use super::target::{Server, Target};
+use super::servers::Servers;
+use super::target::Target;
 
 /// The unit of times in /proc/PID/stat: USER_HZ, which is 100 on every Linux (proc(5), time(7)).
 const TICKS_PER_SECOND: f64 = 100.0;
 const SCRAPE: Duration = Duration::from_secs(2);
 
-/// Spent between the start and the end of the measurement; `None` = not known here.
-#[derive(Clone, Copy, Debug, Default)]
+/// Programs that serve Herald's nodes, by the name that the kernel knows them by: all that run on this machine are counted.
+const ENGINES: [&str; 3] = ["postgres", "nats-server", "redis-server"];
+
+/// Spent between the start and the end of the measurement; empty = not known here.
+#[derive(Clone, Debug, Default)]
 pub struct Usage {
-    /// User and system time of all its threads.
-    pub cpu_seconds: Option<f64>,
-    /// Bytes it caused to be written to disk.
-    pub disk_bytes: Option<u64>,
+    /// User and system time of all threads, by process.
+    pub cpu_seconds: BTreeMap<&'static str, f64>,
+    /// Bytes that each of our processes caused to be written to disk.
+    pub disk_bytes: BTreeMap<&'static str, f64>,
+    /// The most memory that each of our processes has had resident, so far.
+    pub peak_bytes: BTreeMap<&'static str, f64>,
     /// Messages in an accepting transaction, on average.
     pub accept_batch: Option<f64>,
 }
 
 /// Counters that only grow.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Reading {
-    cpu_seconds: Option<f64>,
-    disk_bytes: Option<u64>,
+    cpu_seconds: BTreeMap<&'static str, f64>,
+    disk_bytes: BTreeMap<&'static str, f64>,
+    peak_bytes: BTreeMap<&'static str, f64>,
     /// Messages and transactions.
     batches: Option<(f64, f64)>,
 }
@@ -37,37 +45,70 @@ struct Reading {
 impl Usage {
     /// Waits for the window to pass.
     pub async fn between(target: &Target, window: Window) -> Self {
+        let Some(servers) = &target.servers else { return Self::default() };
         sleep_until(window.start).await;
-        let first = read(target.server.as_ref()).await;
+        let first = read(servers).await;
         sleep_until(window.end).await;
-        let last = read(target.server.as_ref()).await;
+        let last = read(servers).await;
         let batches =
             last.batches.zip(first.batches).map(|(last, first)| (last.0 - first.0, last.1 - first.1));
         Self {
-            cpu_seconds: last.cpu_seconds.zip(first.cpu_seconds).map(|(last, first)| last - first),
-            disk_bytes: last.disk_bytes.zip(first.disk_bytes).map(|(last, first)| last.saturating_sub(first)),
+            cpu_seconds: grown(last.cpu_seconds, &first.cpu_seconds),
+            disk_bytes: grown(last.disk_bytes, &first.disk_bytes),
+            peak_bytes: last.peak_bytes,
             accept_batch: batches.filter(|batches| batches.1 > 0.0).map(|(messages, count)| messages / count),
         }
     }
 }
 
-async fn read(server: Option<&Server>) -> Reading {
-    let Some(server) = server else { return Reading::default() };
-    let file = |name| std::fs::read_to_string(format!("/proc/{}/{name}", server.process)).ok();
-    let metrics = match server.metrics {
+fn grown(
+    mut last: BTreeMap<&'static str, f64>,
+    first: &BTreeMap<&'static str, f64>,
+) -> BTreeMap<&'static str, f64> {
+    for (name, value) in &mut last {
+        *value -= first.get(name).copied().unwrap_or(0.0);
+    }
+    last
+}
+
+async fn read(servers: &Servers) -> Reading {
+    let mut reading = Reading::default();
+    for server in &servers.processes {
+        let file = |name| std::fs::read_to_string(format!("/proc/{}/{name}", server.id)).ok();
+        reading.cpu_seconds.extend(file("stat").and_then(|it| Some((server.name, cpu_seconds(&it)?))));
+        reading.disk_bytes.extend(file("io").and_then(|it| Some((server.name, field(&it, "write_bytes:")?))));
+        let peak = file("status").and_then(|it| field(it.replace(" kB", "").as_str(), "VmHWM:"));
+        reading.peak_bytes.extend(peak.map(|kib| (server.name, kib * 1_024.0)));
+    }
+    if servers.processes.len() > 1 {
+        reading.cpu_seconds.extend(engines());
+    }
+    let first = servers.processes.first().and_then(|server| server.metrics);
+    let metrics = match first {
         Some(address) => timeout(SCRAPE, scrape(address)).await.ok().and_then(Result::ok),
         None => None,
     };
-    Reading {
-        cpu_seconds: file("stat").and_then(|text| cpu_seconds(&text)),
-        disk_bytes: file("io").and_then(|text| field(&text, "write_bytes:")).map(|bytes| bytes as u64),
-        batches: metrics.and_then(|text| {
-            Some((
-                field(&text, "herald_accept_batch_size_sum ")?,
-                field(&text, "herald_accept_batch_size_count ")?,
-            ))
-        }),
+    reading.batches = metrics.and_then(|text| {
+        Some((
+            field(&text, "herald_accept_batch_size_sum ")?,
+            field(&text, "herald_accept_batch_size_count ")?,
+        ))
+    });
+    reading
+}
+
+/// The CPU time of each engine's processes that run now, and of those that have ended under them.
+fn engines() -> BTreeMap<&'static str, f64> {
+    let mut spent = BTreeMap::new();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return spent };
+    for process in processes.flatten() {
+        let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) else { continue };
+        let name = stat.split_once('(').and_then(|(_, rest)| Some(rest.rsplit_once(')')?.0));
+        if let Some(engine) = ENGINES.into_iter().find(|engine| name == Some(engine)) {
+            *spent.entry(engine).or_default() += cpu_seconds(&stat).unwrap_or(0.0);
+        }
     }
+    spent
 }
 
 /// utime and stime, the 14th and 15th field of proc_pid_stat(5). The second field may hold blanks.
