@@ -25,6 +25,10 @@ use crate::status;
 
 pub use list::check_range;
 
+/// Messages of one caller that the limiter may be asked about at once: enough to make little of a round trip, few where a client
+/// over its rate has each of them ask again and again.
+const ASKING: usize = 64;
+
 pub struct Messaging {
     app: Arc<App>,
 }

@@ -1,11 +1,13 @@
 //! A batch: up to 1,000 sends, each decided by itself, in order.
 
 use delivery::accept::prepare::is_idempotency_key;
-use delivery::accept::{OverRate, Pending};
+use delivery::accept::{Asked, OverRate};
+use futures_util::stream::{self, StreamExt};
 use message::id::ClientId;
 use tokio::task::coop::consume_budget;
 use tonic::Status;
 
+use super::ASKING;
 use crate::app::App;
 use crate::grpc::convert::send::{outcome, read_send};
 use crate::grpc::convert::{count, entropy};
@@ -29,8 +31,12 @@ pub async fn send(
     check(&batch)?;
     // All are handed over before the first answer is waited for: they share few commits.
     let mut begun = Vec::with_capacity(batch.messages.len());
-    for (index, message) in batch.messages.into_iter().enumerate() {
-        begun.push(begin(app, client, keyed(message, &batch.idempotency_key, index)).await);
+    let keyed = |(index, message)| keyed(message, &batch.idempotency_key, index);
+    let mut asked = stream::iter(batch.messages.into_iter().enumerate().map(keyed))
+        .map(|message| ask(app, client, message))
+        .buffered(ASKING);
+    while let Some(asked) = asked.next().await {
+        begun.push(asked.and_then(|asked| app.gate.hand_over(asked).map_err(status::accept_error)));
         consume_budget().await;
     }
     let request_id = request_id::current();
@@ -61,9 +67,9 @@ fn check(batch: &v1::SendMessagesRequest) -> Result<(), Status> {
     faults.into_result()
 }
 
-async fn begin(app: &App, client: ClientId, message: v1::SendMessageRequest) -> Result<Pending, Status> {
-    let begun = app.gate.begin(client, &read_send(message), entropy(), OverRate::Refuse).await;
-    begun.map_err(status::accept_error)
+async fn ask(app: &App, client: ClientId, message: v1::SendMessageRequest) -> Result<Asked, Status> {
+    let asked = app.gate.ask(client, &read_send(message), entropy(), OverRate::Refuse).await;
+    asked.map_err(status::accept_error)
 }
 
 /// A message without a key of its own gets one of the batch's, if that has one.

@@ -2,9 +2,10 @@
 //!
 //! The stream has two ends that run at the same time and share nothing but what is in flight:
 //!
-//! - *Reading*: takes a place in flight (of [`IN_FLIGHT`]), reads one frame, hands its message over for decision in its
-//!   turn, and begins again. It waits for a free place while too much is unacknowledged, and for the client's rate while
-//!   that is used up; meanwhile HTTP/2 flow control holds the caller back.
+//! - *Reading*: takes a place in flight (of [`IN_FLIGHT`]), reads one frame, asks the limiter about its message, and begins
+//!   again; some are asked about at once (of [`ASKING`]), and each is handed over for decision in its turn. It waits for a free
+//!   place while too much is unacknowledged, and for the client's rate while that is used up; meanwhile HTTP/2 flow control
+//!   holds the caller back.
 //! - *Writing*: takes the decisions as they come, writes an acknowledgement for each, and gives the place back when the
 //!   response channel has taken it. That channel is short, so a caller that does not read its acknowledgements stops
 //!   the reading: what the stream holds in memory is bounded by the places.
@@ -26,14 +27,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::accept::{OverRate, Pending};
-use futures_util::stream::FuturesUnordered;
+use delivery::accept::{Asked, OverRate, Pending};
+use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use futures_util::{StreamExt, future};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::ASKING;
 use crate::app::App;
 use crate::auth::AuthError;
 use crate::grpc::caller::Caller;
@@ -112,6 +114,27 @@ struct Volume {
     request_id: Option<RequestId>,
 }
 
+/// A message as it was read.
+struct Message {
+    tag: String,
+    message: v1::SendMessageRequest,
+}
+
+/// A message that the limiter was asked about.
+struct AskedFor {
+    index: i64,
+    tag: String,
+    asked: Result<Asked, Status>,
+    place: OwnedSemaphorePermit,
+}
+
+impl AskedFor {
+    fn hand_over(self, app: &App) -> InFlight {
+        let begun = self.asked.and_then(|asked| app.gate.hand_over(asked).map_err(status::accept_error));
+        InFlight { index: self.index, tag: self.tag, begun, place: self.place }
+    }
+}
+
 /// A message that was read and is not acknowledged.
 struct InFlight {
     index: i64,
@@ -149,32 +172,52 @@ impl Volume {
         begun: mpsc::Sender<InFlight>,
     ) -> End {
         let places = Arc::new(Semaphore::new(IN_FLIGHT));
-        for index in 0.. {
-            let Some(place) = self.unless_over(places.clone().acquire_owned()).await else { break };
-            // Nobody closes the semaphore.
-            let Ok(place) = place else { break };
-            let frame = match self.unless_over(frames.message()).await {
-                Some(Ok(Some(frame))) => frame,
-                Some(Ok(None)) => return End::Complete,
-                Some(Err(error)) => return End::Failed(error),
-                None => break,
+        let mut asking = FuturesOrdered::new();
+        let mut end = None;
+        let mut index = 0;
+        while end.is_none() || !asking.is_empty() {
+            let asked = tokio::select! {
+                biased;
+                Some(asked) = asking.next() => asked,
+                frame = self.next_frame(&places, &mut frames), if end.is_none() && asking.len() < ASKING => {
+                    match frame {
+                        Ok((place, frame)) => {
+                            asking.push_back(self.ask(index, place, frame));
+                            index += 1;
+                        }
+                        Err(why) => end = Some(why),
+                    }
+                    continue;
+                }
             };
-            let Some(message) = frame.message else {
-                return End::Failed(status::invalid_field("message", "must be set"));
-            };
-            // One that was read when the server stopped is refused, and so acknowledged too.
-            let decision = self.unless_over(self.begin(&frame.tag, message)).await;
-            let one = InFlight {
-                index,
-                tag: frame.tag,
-                begun: decision.unwrap_or_else(|| Err(status::shutting_down())),
-                place,
-            };
+            let one = asked.hand_over(&self.app);
             if begun.send(one).await.is_err() {
                 break;
             }
         }
-        End::Failed(status::shutting_down())
+        end.unwrap_or_else(|| End::Failed(status::shutting_down()))
+    }
+
+    /// The next message, and its place in flight; or how the stream ends. Cancel-safe.
+    async fn next_frame(
+        &self,
+        places: &Arc<Semaphore>,
+        frames: &mut Streaming<v1::StreamMessagesRequest>,
+    ) -> Result<(OwnedSemaphorePermit, Message), End> {
+        let over = || End::Failed(status::shutting_down());
+        // Nobody closes the semaphore.
+        let place =
+            self.unless_over(places.clone().acquire_owned()).await.and_then(Result::ok).ok_or_else(over)?;
+        let frame = match self.unless_over(frames.message()).await {
+            Some(Ok(Some(frame))) => frame,
+            Some(Ok(None)) => return Err(End::Complete),
+            Some(Err(error)) => return Err(End::Failed(error)),
+            None => return Err(over()),
+        };
+        let Some(message) = frame.message else {
+            return Err(End::Failed(status::invalid_field("message", "must be set")));
+        };
+        Ok((place, Message { tag: frame.tag, message }))
     }
 
     /// `None` = the server stops, or the caller has left.
@@ -187,7 +230,18 @@ impl Volume {
         }
     }
 
-    async fn begin(&self, tag: &str, message: v1::SendMessageRequest) -> Result<Pending, Status> {
+    /// One that was read when the server stops is refused, and so acknowledged too.
+    async fn ask(
+        &self,
+        index: i64,
+        place: OwnedSemaphorePermit,
+        Message { tag, message }: Message,
+    ) -> AskedFor {
+        let asked = self.unless_over(self.ask_gate(&tag, message)).await;
+        AskedFor { index, tag, asked: asked.unwrap_or_else(|| Err(status::shutting_down())), place }
+    }
+
+    async fn ask_gate(&self, tag: &str, message: v1::SendMessageRequest) -> Result<Asked, Status> {
         if tag.len() > TAG_MAX {
             return Err(status::invalid_field("tag", "must be at most 128 bytes"));
         }
@@ -195,8 +249,8 @@ impl Volume {
             return Err(status::idempotency_key_required());
         }
         let send = read_send(message);
-        let begun = self.app.gate.begin(self.caller.client, &send, entropy(), OverRate::Wait).await;
-        begun.map_err(status::accept_error)
+        let asked = self.app.gate.ask(self.caller.client, &send, entropy(), OverRate::Wait).await;
+        asked.map_err(status::accept_error)
     }
 
     /// Acknowledges what is in flight as it is decided, until the reading has ended and all of it is.

@@ -50,6 +50,19 @@ enum Awaited {
     Replay(Box<Receipt>),
 }
 
+/// A send that the limiter has let through, or whose answer is known already: what is left is to hand it over.
+pub struct Asked(Passed);
+
+enum Passed {
+    Submission {
+        submission: Box<Submission>,
+        /// Whose rate it has taken, and how much.
+        metered: Option<(ClientId, u32)>,
+        provoked: Option<Refusal>,
+    },
+    Replay(Box<Receipt>),
+}
+
 impl Pending {
     fn replayed(receipt: Box<Receipt>) -> Self {
         Self { answer: Awaited::Replay(receipt), metered: None, provoked: None }
@@ -137,8 +150,8 @@ impl Gate {
         quote::quote(&client, self.setting(&rates), request)
     }
 
-    /// Hands one send over, and answers when it will be decided in its turn: what one caller begins in turn is decided
-    /// in that order. `over_rate` says what to do when the client's rate is used up.
+    /// Hands one send over, and answers when it will be decided in its turn. `over_rate` says what to do when the client's
+    /// rate is used up.
     pub async fn begin(
         &self,
         client: ClientId,
@@ -146,15 +159,45 @@ impl Gate {
         entropy: Entropy,
         over_rate: OverRate,
     ) -> Result<Pending, AcceptError> {
+        let asked = self.ask(client, request, entropy, over_rate).await?;
+        self.hand_over(asked)
+    }
+
+    /// All that comes before a send is handed over: its settings, its checks, its rate. Several of one caller may be asked
+    /// at once.
+    pub async fn ask(
+        &self,
+        client: ClientId,
+        request: &SendRequest,
+        entropy: Entropy,
+        over_rate: OverRate,
+    ) -> Result<Asked, AcceptError> {
         let client = self.client(client).await?;
         let prepared = match self.prepare(&client, request) {
             Ok(prepared) => prepared,
-            Err(error) => return self.replay_or(&client, request, error).await,
+            Err(error) => {
+                let receipt = self.replay_or(&client, request, error).await?;
+                return Ok(Asked(Passed::Replay(receipt)));
+            }
         };
         let provoked = client.is_sandbox.then(|| magic::refusal(&prepared.to)).flatten();
         refuse_provoked(provoked, &client, &prepared)?;
         let submission = Submission { prepared, entropy, deed: None };
-        self.hand_over(&client, submission, over_rate, provoked).await
+        self.ask_limiter(&client, submission, over_rate, provoked).await
+    }
+
+    /// What is handed over in turn is decided in that order.
+    pub fn hand_over(&self, asked: Asked) -> Result<Pending, AcceptError> {
+        match asked.0 {
+            Passed::Replay(receipt) => Ok(Pending::replayed(receipt)),
+            Passed::Submission { submission, metered, provoked } => match self.acceptor.accept(*submission) {
+                Ok(answer) => Ok(Pending { answer: Awaited::Decision(answer), metered, provoked }),
+                Err(error) => {
+                    self.give_back(metered);
+                    Err(error)
+                }
+            },
+        }
     }
 
     fn prepare(&self, client: &Client, request: &SendRequest) -> Result<Prepared, AcceptError> {
@@ -177,7 +220,7 @@ impl Gate {
         client: &Client,
         request: &SendRequest,
         error: AcceptError,
-    ) -> Result<Pending, AcceptError> {
+    ) -> Result<Box<Receipt>, AcceptError> {
         if !prepare::is_idempotency_key(&request.idempotency_key) {
             return Err(error);
         }
@@ -191,31 +234,25 @@ impl Gate {
         match first.made {
             Made::Message(id) if is_live && is_same => {
                 let receipt = self.first_receipt(client.id, id).await?;
-                Ok(Pending::replayed(receipt.ok_or(AcceptError::Uncertain(None))?))
+                receipt.ok_or(AcceptError::Uncertain(None))
             }
             _ => Err(error),
         }
     }
 
-    pub(super) async fn hand_over(
+    pub(super) async fn ask_limiter(
         &self,
         client: &Client,
         submission: Submission,
         over_rate: OverRate,
         provoked: Option<Refusal>,
-    ) -> Result<Pending, AcceptError> {
+    ) -> Result<Asked, AcceptError> {
         let metered = match self.pass_limiter(client, &submission.prepared, over_rate).await? {
             Passage::Metered => Some((client.id, u32::from(submission.prepared.part_count))),
             Passage::Free => None,
-            Passage::Replay(receipt) => return Ok(Pending::replayed(receipt)),
+            Passage::Replay(receipt) => return Ok(Asked(Passed::Replay(receipt))),
         };
-        match self.acceptor.accept(submission) {
-            Ok(answer) => Ok(Pending { answer: Awaited::Decision(answer), metered, provoked }),
-            Err(error) => {
-                self.give_back(metered);
-                Err(error)
-            }
-        }
+        Ok(Asked(Passed::Submission { submission: Box::new(submission), metered, provoked }))
     }
 
     /// Replays and refusals cost no rate.

@@ -9,7 +9,7 @@ pub mod quote;
 pub mod replay;
 
 pub use batcher::{Acceptor, Ports};
-pub use gate::{Gate, OverRate, Pending};
+pub use gate::{Asked, Gate, OverRate, Pending};
 pub use prepare::{Prepared, SendRequest};
 
 use std::time::Duration;

@@ -44,7 +44,8 @@ impl Gate {
     ) -> Result<Pending, AcceptError> {
         let client = self.client(prepared.client).await?;
         let submission = Submission { prepared, entropy, deed: Some(deed) };
-        self.hand_over(&client, submission, OverRate::Refuse, None).await
+        let asked = self.ask_limiter(&client, submission, OverRate::Refuse, None).await?;
+        self.hand_over(asked)
     }
 
     fn prepare_replay(&self, client: &Client, record: &MessageRecord) -> Result<Prepared, AcceptError> {
