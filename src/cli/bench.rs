@@ -98,6 +98,10 @@ pub struct Args {
     /// The example `bare_sqlite` of crates/store-sqlite: it writes the same rows to the same disk afterwards.
     #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["connect", "nodes"])]
     bare_sqlite: Option<PathBuf>,
+    /// The example `bare_postgres` of crates/store-postgres: it tells what is written to the WAL, and writes the same rows to
+    /// another database of the same server afterwards.
+    #[arg(long, value_name = "PROGRAM", requires = "nodes")]
+    bare_postgres: Option<PathBuf>,
 }
 
 /// What is measured.
@@ -123,7 +127,10 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failed> {
     target.stop().await;
     let mut summary = measured?;
     if let Some(program) = &args.bare_sqlite {
-        summary.bare_sqlite = Some(bare::run(program, &args.folder, &summary).await?);
+        summary.bare_sqlite = Some(bare::sqlite(program, &args.folder, &summary).await?);
+    }
+    if let Some(program) = &args.bare_postgres {
+        summary.bare_postgres = Some(bare::postgres(program).await?);
     }
     match global.output {
         Output::Table => output::line(&summary.table()),
@@ -154,7 +161,7 @@ async fn measure(global: &Global, args: &Args, target: &Target) -> Result<Summar
     };
     let progress = progress::show(load.deliveries.clone(), begin, window.end);
     let running = tokio::spawn(load.run());
-    let usage = Usage::between(target, window).await;
+    let usage = Usage::between(target, window, args.bare_postgres.as_deref()).await;
     let outcome = running.await.context("the load failed")?;
     let drained = deliveries.drain().await;
     progress.abort();

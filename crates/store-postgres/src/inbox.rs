@@ -23,8 +23,10 @@ impl PostgresStore {
         if reports.is_empty() {
             return Ok(StoredReports::default());
         }
+        // A report that names our own reference is applied whether the provider's is bound or not.
         let references: BTreeSet<&str> = reports
             .iter()
+            .filter(|report| report.attempt_ref.is_none())
             .map(|report| report.provider_ref.as_str())
             .filter(|reference| !reference.is_empty())
             .collect();

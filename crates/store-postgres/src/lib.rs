@@ -39,7 +39,7 @@ use partitions::Partitions;
 use servers::Servers;
 
 /// What every connection of the pool starts with.
-const SETTINGS: [(&str, &str); 12] = [
+const SETTINGS: [(&str, &str); 13] = [
     ("default_transaction_isolation", "read committed"),
     // A commit survives the loss of power.
     ("synchronous_commit", "on"),
@@ -54,6 +54,8 @@ const SETTINGS: [(&str, &str); 12] = [
     ("enable_material", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
+    // Each row of a batch is asked for once: there is nothing to remember.
+    ("enable_memoize", "off"),
     ("plan_cache_mode", "force_generic_plan"),
     ("jit", "off"),
 ];

@@ -54,10 +54,11 @@ impl SqliteStore {
             .execute(write.connection())
             .await
             .map_err(store_error)?;
+        // A report that names our own reference is applied whether the provider's is bound or not.
         let sql = "-- mark references as reported
             WITH k AS MATERIALIZED (SELECT value FROM json_each(?1))
             INSERT INTO provider_refs (provider, reference, reported, created_at)
-            SELECT DISTINCT ?2, value ->> 0, 1, ?3 FROM k WHERE value ->> 0 <> ''
+            SELECT DISTINCT ?2, value ->> 0, 1, ?3 FROM k WHERE value ->> 0 <> '' AND value ->> 2 IS NULL
             ON CONFLICT (provider, reference) DO UPDATE SET reported = 1";
         sqlx::query(sql)
             .bind(&rows)

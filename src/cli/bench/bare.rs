@@ -1,4 +1,4 @@
-//! What SQLite alone does with the same rows: the measure for the embedded server.
+//! What the database alone does with the same rows: the measure for the server.
 
 use std::path::Path;
 
@@ -11,9 +11,16 @@ use super::summary::Summary;
 /// Enough to be measured, few enough not to take long.
 const MESSAGES_MAX: u64 = 200_000;
 
+/// Transactions of PostgreSQL's measure: as large as the server's may be.
+const POSTGRES_BATCH: u64 = 500;
+/// Of PostgreSQL's measure, which takes two seconds or so.
+const POSTGRES_MESSAGES: u64 = 100_000;
+/// Where the nodes find their database.
+const POSTGRES_URL: &str = "HERALD_STORE_URL";
+
 /// What the example `bare_sqlite` prints.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Bare {
+pub struct BareSqlite {
     /// Messages in a transaction.
     pub batch: u64,
     /// Only what accepting writes.
@@ -31,16 +38,50 @@ pub struct Rate {
     pub rows_per_second: f64,
 }
 
-/// Writes as many messages, in transactions as large as the server's were on average, to the same disk.
-pub async fn run(program: &Path, folder: &Path, summary: &Summary) -> anyhow::Result<Bare> {
+/// What the example `bare_postgres` prints.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct BarePostgres {
+    /// Messages in a transaction.
+    pub batch: u64,
+    pub connections: u64,
+    pub messages: f64,
+    /// What accepting writes.
+    pub messages_per_second: f64,
+    pub rows_per_second: f64,
+    pub wal_bytes_per_message: f64,
+    pub fsyncs_per_second: f64,
+    /// Message rows alone, by COPY.
+    pub copied_per_second: f64,
+}
+
+/// Writes as many messages as the server has, in transactions as large as its were on average, to the same disk.
+pub async fn sqlite(program: &Path, folder: &Path, summary: &Summary) -> anyhow::Result<BareSqlite> {
     let batch = summary.server.accept_batch.map_or(1, |mean| mean.round().max(1.0) as u64);
     let messages = summary.accepted_in_all.clamp(batch, MESSAGES_MAX);
-    let output = Command::new(program)
-        .args(["--batch", &batch.to_string(), "--messages", &messages.to_string(), "--folder"])
-        .arg(folder)
-        .output()
-        .await
-        .with_context(|| format!("cannot run {}", program.display()))?;
+    let folder = folder.to_str().context("the folder's name is no text")?;
+    let (batch, messages) = (batch.to_string(), messages.to_string());
+    run(program, &["--batch", &batch, "--messages", &messages, "--folder", folder]).await
+}
+
+/// Writes messages to another database of the nodes' PostgreSQL.
+pub async fn postgres(program: &Path) -> anyhow::Result<BarePostgres> {
+    let (batch, messages) = (POSTGRES_BATCH.to_string(), POSTGRES_MESSAGES.to_string());
+    run(program, &["--url", &postgres_url()?, "--batch", &batch, "--messages", &messages]).await
+}
+
+/// Bytes of WAL that the nodes' PostgreSQL has written since it was made.
+pub async fn wal_bytes(program: &Path) -> anyhow::Result<f64> {
+    run(program, &["--url", &postgres_url()?, "--wal"]).await
+}
+
+fn postgres_url() -> anyhow::Result<String> {
+    std::env::var(POSTGRES_URL).with_context(|| format!("{POSTGRES_URL} is not set"))
+}
+
+/// What it prints.
+async fn run<T: for<'de> Deserialize<'de>>(program: &Path, arguments: &[&str]) -> anyhow::Result<T> {
+    let output = Command::new(program).args(arguments).output().await;
+    let output = output.with_context(|| format!("cannot run {}", program.display()))?;
     if !output.status.success() {
         bail!("{} failed: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim());
     }

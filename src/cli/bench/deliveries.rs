@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::stream::{self, StreamExt};
 use hdrhistogram::Histogram;
 use herald_sdk::v1::message::Status;
 use herald_sdk::{Client, Item, v1};
@@ -19,6 +20,8 @@ use crate::cli::exit::Failed;
 
 /// Without a final report for so long, the rest is not waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The first call of each key is dearer than those after it.
+const OPENED_AT_ONCE: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Matches receipts with final reports; either may come first.
@@ -67,16 +70,16 @@ impl Deliveries {
         clients: &[Client],
         patience: Duration,
     ) -> Result<JoinSet<()>, Failed> {
-        let mut opening = JoinSet::new();
-        for client in clients {
+        let open = |client: Client| async move {
             let request = v1::SubscribeDeliveryReportsRequest { final_only: true, ..Default::default() };
             let mut reports = client.subscribe_delivery_reports(request).give_up_after(Some(patience));
-            opening.spawn(async move { reports.next().await.map(|first| first.map(|_| reports)) });
-        }
+            reports.next().await.context("the server ended the stream")??;
+            anyhow::Ok(reports)
+        };
+        let mut opening = stream::iter(clients.iter().cloned()).map(open).buffer_unordered(OPENED_AT_ONCE);
         let mut listening = JoinSet::new();
-        while let Some(opened) = opening.join_next().await {
-            let mut reports =
-                opened.context("a subscription failed")?.context("the server ended the stream")??;
+        while let Some(opened) = opening.next().await {
+            let mut reports = opened?;
             let deliveries = self.clone();
             listening.spawn(async move {
                 while let Some(frame) = reports.next().await {

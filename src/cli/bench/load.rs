@@ -94,7 +94,10 @@ impl Schedule {
         if due >= self.end {
             return None;
         }
-        sleep_until(due).await;
+        // The timer's tick is a millisecond: who is late or on time does not wait for the next.
+        if due > Instant::now() {
+            sleep_until(due).await;
+        }
         // What was due but could not be sent in time is counted as unsent, not sent late for ever.
         (Instant::now() < self.end).then_some(due)
     }

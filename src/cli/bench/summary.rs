@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::bare::{Bare, Rate};
+use super::bare::{BarePostgres, BareSqlite, Rate};
 use super::deliveries::Deliveries;
 use super::load::Outcome;
 use super::usage::Usage;
@@ -47,7 +47,9 @@ pub struct Summary {
     pub drain_seconds: f64,
     pub server: Server,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bare_sqlite: Option<Bare>,
+    pub bare_sqlite: Option<BareSqlite>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bare_postgres: Option<BarePostgres>,
 }
 
 /// In milliseconds.
@@ -66,6 +68,7 @@ pub struct Server {
     pub cpu_micros_per_message: BTreeMap<&'static str, f64>,
     pub disk_bytes_per_message: BTreeMap<&'static str, f64>,
     pub peak_mib: BTreeMap<&'static str, f64>,
+    pub wal_bytes_per_message: Option<f64>,
     pub accept_batch: Option<f64>,
 }
 
@@ -108,9 +111,11 @@ impl Summary {
                 cpu_micros_per_message: each(usage.cpu_seconds, 1e6 * per_message),
                 disk_bytes_per_message: each(usage.disk_bytes, per_message),
                 peak_mib: each(usage.peak_bytes, 1.0 / f64::from(1 << 20)),
+                wal_bytes_per_message: usage.wal_bytes.map(|bytes| bytes * per_message),
                 accept_batch: usage.accept_batch,
             },
             bare_sqlite: None,
+            bare_postgres: None,
         }
     }
 
@@ -133,6 +138,14 @@ impl Summary {
         let server = &self.server;
         let batch = server.accept_batch.map(|it| format!("{it:.0} messages per accepting transaction"));
         let bare = self.bare_sqlite.as_ref();
+        let bare_postgres = self.bare_postgres.as_ref().map(|bare| {
+            let (rate, copied) = (bare.messages_per_second, bare.copied_per_second);
+            format!(
+                "accept {rate:.0} messages/s, {:.0} bytes of WAL each; Herald does {:.2} of it. COPY of message rows alone {copied:.0}/s",
+                bare.wal_bytes_per_message,
+                self.accepted_per_second / rate
+            )
+        });
         output::facts(&[
             (
                 "load",
@@ -151,6 +164,13 @@ impl Summary {
             ("  open", format!("{} after {:.1} s more", self.open, self.drain_seconds)),
             ("CPU", values(&server.cpu_micros_per_message, "us per message")),
             ("disk", values(&server.disk_bytes_per_message, "bytes written per message")),
+            (
+                "WAL",
+                server
+                    .wal_bytes_per_message
+                    .map(|it| format!("{it:.0} bytes per message"))
+                    .unwrap_or_default(),
+            ),
             ("memory", values(&server.peak_mib, "MiB resident at most")),
             ("batch", batch.unwrap_or_default()),
             (
@@ -159,6 +179,7 @@ impl Summary {
             ),
             ("  accept", bare.map(|bare| beside(&bare.accept, self.accepted_per_second)).unwrap_or_default()),
             ("  life", bare.map(|bare| beside(&bare.life, self.delivered_per_second)).unwrap_or_default()),
+            ("bare PostgreSQL", bare_postgres.unwrap_or_default()),
         ])
     }
 }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 
-use super::Window;
 use super::servers::Servers;
 use super::target::Target;
+use super::{Window, bare};
 
 /// The unit of times in /proc/PID/stat: USER_HZ, which is 100 on every Linux (proc(5), time(7)).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -28,6 +29,8 @@ pub struct Usage {
     pub disk_bytes: BTreeMap<&'static str, f64>,
     /// The most memory that each of our processes has had resident, so far.
     pub peak_bytes: BTreeMap<&'static str, f64>,
+    /// Bytes of PostgreSQL's WAL.
+    pub wal_bytes: Option<f64>,
     /// Messages in an accepting transaction, on average.
     pub accept_batch: Option<f64>,
 }
@@ -44,18 +47,23 @@ struct Reading {
 
 impl Usage {
     /// Waits for the window to pass.
-    pub async fn between(target: &Target, window: Window) -> Self {
+    pub async fn between(target: &Target, window: Window, bare_postgres: Option<&Path>) -> Self {
         let Some(servers) = &target.servers else { return Self::default() };
+        let wal = async || match bare_postgres {
+            Some(program) => bare::wal_bytes(program).await.ok(),
+            None => None,
+        };
         sleep_until(window.start).await;
-        let first = read(servers).await;
+        let (first, wal_first) = (read(servers).await, wal().await);
         sleep_until(window.end).await;
-        let last = read(servers).await;
+        let (last, wal_last) = (read(servers).await, wal().await);
         let batches =
             last.batches.zip(first.batches).map(|(last, first)| (last.0 - first.0, last.1 - first.1));
         Self {
             cpu_seconds: grown(last.cpu_seconds, &first.cpu_seconds),
             disk_bytes: grown(last.disk_bytes, &first.disk_bytes),
             peak_bytes: last.peak_bytes,
+            wal_bytes: wal_last.zip(wal_first).map(|(last, first)| last - first),
             accept_batch: batches.filter(|batches| batches.1 > 0.0).map(|(messages, count)| messages / count),
         }
     }

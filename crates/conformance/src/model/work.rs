@@ -124,7 +124,7 @@ impl State {
 
     /// `false` = it is there already.
     fn store_report(&mut self, provider: &str, report: &ProviderReport, now: Timestamp) -> bool {
-        if !report.provider_ref.is_empty() {
+        if !report.provider_ref.is_empty() && report.attempt_ref.is_none() {
             let name = (provider.to_owned(), report.provider_ref.clone());
             let row = self.refs.entry(name);
             row.or_insert(Ref { bound: None, is_reported: true, created_at: now }).is_reported = true;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use message::id::{ClientId, MessageId};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::decide::{self, Decision, Submission};
@@ -93,38 +95,65 @@ impl Answer {
 
 async fn run(ports: Ports, mut waiting: mpsc::Receiver<Waiting>, stop: CancellationToken) {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut aftermath: Option<JoinHandle<()>> = None;
     loop {
-        tokio::select! {
+        let taken = tokio::select! {
             biased;
-            taken = waiting.recv_many(&mut batch, BATCH) => if taken == 0 { return },
-            () = stop.cancelled(), if !waiting.is_closed() => waiting.close(),
+            taken = waiting.recv_many(&mut batch, BATCH) => taken,
+            () = stop.cancelled(), if !waiting.is_closed() => {
+                waiting.close();
+                continue;
+            }
+        };
+        if taken == 0 {
+            break;
         }
-        if !batch.is_empty() {
-            metrics::histogram!("herald_accept_batch_size").record(batch.len() as f64);
-            accept_batch(&ports, std::mem::take(&mut batch)).await;
-        }
+        metrics::histogram!("herald_accept_batch_size").record(taken as f64);
+        let left = accept_batch(&ports, std::mem::take(&mut batch)).await;
+        // While one batch is offered the next is decided, and no more than that.
+        end(aftermath.take()).await;
+        let ports = ports.clone();
+        aftermath = Some(tokio::spawn(async move { left.run(&ports).await }));
+    }
+    end(aftermath).await;
+}
+
+async fn end(aftermath: Option<JoinHandle<()>>) {
+    if let Some(aftermath) = aftermath {
+        let _ = aftermath.await;
     }
 }
 
-async fn accept_batch(ports: &Ports, batch: Vec<Waiting>) {
+/// What is left to do when a batch is committed and its callers have their answers.
+#[derive(Default)]
+struct Aftermath {
+    offers: Vec<Due>,
+    /// Callers whose first answer is read again.
+    replays: Vec<(ClientId, MessageId, oneshot::Sender<Result<Receipt, AcceptError>>)>,
+}
+
+async fn accept_batch(ports: &Ports, batch: Vec<Waiting>) -> Aftermath {
+    let mut left = Aftermath::default();
     let (submissions, answers): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|waiting| (waiting.submission, waiting.answer)).unzip();
     match commit_batch(ports, &submissions).await {
-        Ok(results) => {
-            for (answer, result) in answers.into_iter().zip(results) {
-                let _ = answer.send(result);
+        Ok(decisions) => {
+            for ((answer, decision), submission) in answers.into_iter().zip(decisions).zip(&submissions) {
+                left.answer(answer, decision, submission);
             }
         }
         // A poison item must not fail its neighbours: each is tried alone.
         Err(StoreError::Refused(cause)) if submissions.len() > 1 => {
             tracing::warn!(error = %cause, "a batch was refused, its {} items are tried alone", submissions.len());
-            for (answer, submission) in answers.into_iter().zip(submissions) {
-                let alone = commit_batch(ports, std::slice::from_ref(&submission)).await;
-                let result = match alone {
-                    Ok(mut results) => results.pop().unwrap_or(Err(AcceptError::Uncertain(None))),
-                    Err(error) => Err(refusal(error)),
-                };
-                let _ = answer.send(result);
+            for (answer, submission) in answers.into_iter().zip(&submissions) {
+                match commit_batch(ports, std::slice::from_ref(submission)).await {
+                    Ok(decisions) => {
+                        let decision = decisions.into_iter().next();
+                        let decision = decision.unwrap_or(Decision::Refused(AcceptError::Uncertain(None)));
+                        left.answer(answer, decision, submission);
+                    }
+                    Err(error) => drop(answer.send(Err(refusal(error)))),
+                }
             }
         }
         Err(error) => {
@@ -133,6 +162,49 @@ async fn accept_batch(ports: &Ports, batch: Vec<Waiting>) {
                 let _ = answer.send(Err(refusal(error.echo())));
             }
         }
+    }
+    left
+}
+
+impl Aftermath {
+    fn answer(
+        &mut self,
+        answer: oneshot::Sender<Result<Receipt, AcceptError>>,
+        decision: Decision,
+        submission: &Submission,
+    ) {
+        match decision {
+            Decision::Accepted(message) => {
+                if message.state.status.is_claimable() {
+                    self.offers.extend(Due::of(message.record.key, &message.state, message.record.priority));
+                }
+                let _ = answer.send(Ok(Receipt { message: *message, is_replay: false }));
+            }
+            Decision::Refused(error) => drop(answer.send(Err(error))),
+            Decision::Replay(id) => self.replays.push((submission.prepared.client, id, answer)),
+        }
+    }
+
+    /// What is lost between the commit and here is offered by the sweeper.
+    async fn run(self, ports: &Ports) {
+        let offering = async {
+            crash_point!("accept.offer", ports.lanes.offer(ports.queue.as_ref(), "new", self.offers)).await;
+        };
+        let replaying = async {
+            for (client, id, answer) in self.replays {
+                let message = crash_point!("accept.receipt", ports.store.message(client, id)).await;
+                // The record outlives the key, so an absent one is damage, not an answer.
+                let receipt = match message.map_err(AcceptError::Store) {
+                    Ok(Some(message)) => {
+                        Ok(Receipt { message: decide::receipt_of(message), is_replay: true })
+                    }
+                    Ok(None) => Err(AcceptError::Uncertain(None)),
+                    Err(error) => Err(error),
+                };
+                let _ = answer.send(receipt);
+            }
+        };
+        tokio::join!(offering, replaying);
     }
 }
 
@@ -149,23 +221,15 @@ fn refusal(error: StoreError) -> AcceptError {
     }
 }
 
-async fn commit_batch(
-    ports: &Ports,
-    batch: &[Submission],
-) -> Result<Vec<Result<Receipt, AcceptError>>, StoreError> {
+/// As many decisions as submissions.
+async fn commit_batch(ports: &Ports, batch: &[Submission]) -> Result<Vec<Decision>, StoreError> {
     let mut tries = 1;
-    let decisions = loop {
+    loop {
         match commit_once(ports, batch).await {
             Err(StoreError::Conflict) if tries < TRIES => tries += 1,
-            done => break done?,
+            done => return done,
         }
-    };
-    offer_accepted(ports, &decisions).await;
-    let mut results = Vec::with_capacity(decisions.len());
-    for (decision, submission) in decisions.into_iter().zip(batch) {
-        results.push(answer(ports, decision, submission).await);
     }
-    Ok(results)
 }
 
 /// One transaction: lock and read, decide, write, commit; then the bell and the copies.
@@ -199,29 +263,4 @@ async fn commit_once(ports: &Ports, batch: &[Submission]) -> Result<Vec<Decision
         ports.limiter.remember(&plan.keys, ports.timing.key_lifetime);
     }
     Ok(decisions)
-}
-
-/// What is lost between the commit and here is offered by the sweeper.
-async fn offer_accepted(ports: &Ports, decisions: &[Decision]) {
-    let due = decisions.iter().filter_map(|decision| match decision {
-        Decision::Accepted(message) if message.state.status.is_claimable() => {
-            Due::of(message.record.key, &message.state, message.record.priority)
-        }
-        _ => None,
-    });
-    crash_point!("accept.offer", ports.lanes.offer(ports.queue.as_ref(), "new", due)).await;
-}
-
-async fn answer(ports: &Ports, decision: Decision, submission: &Submission) -> Result<Receipt, AcceptError> {
-    match decision {
-        Decision::Accepted(message) => Ok(Receipt { message: *message, is_replay: false }),
-        Decision::Refused(error) => Err(error),
-        Decision::Replay(id) => {
-            let client = submission.prepared.client;
-            let message = crash_point!("accept.receipt", ports.store.message(client, id)).await;
-            // The record outlives the key, so an absent one is damage, not an answer.
-            let message = message.map_err(AcceptError::Store)?.ok_or(AcceptError::Uncertain(None))?;
-            Ok(Receipt { message: decide::receipt_of(message), is_replay: true })
-        }
-    }
 }
