@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help dev cluster test chaos backlog upgrade fuzz check fmt bench
+.PHONY: help dev cluster test chaos backlog upgrade fuzz check fmt bench bench-nodes
 
 CARGO ?= cargo
 ARGS ?=
@@ -60,3 +60,8 @@ fmt: ## Format the Rust code.
 bench: ## Measure accepted/s, delivered/s and latencies, beside bare SQLite with the same rows.
 	$(CARGO) build --release -p herald -p store-sqlite --bin herald --example bare_sqlite
 	target/release/herald bench --bare-sqlite target/release/examples/bare_sqlite $(ARGS)
+
+bench-nodes: ## The same of an API node and a worker on PostgreSQL, NATS and Redis; ARGS="--by stream --clients 1000" and others.
+	$(CARGO) build --release -p herald -p store-postgres --bin herald --example bare_postgres
+	tests/services/with-services.sh tests/tools/bench-nodes.sh target/release/herald \
+	--bare-postgres target/release/examples/bare_postgres $(ARGS)

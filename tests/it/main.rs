@@ -9,6 +9,7 @@ mod bad_input;
 mod bad_keys;
 mod balance_watch;
 mod batch;
+mod bench;
 mod canary;
 mod cancel;
 mod chaos;

@@ -99,6 +99,7 @@ macro_rules! store_suite {
             <$fixture as bench::StoreFixture>::fresh, (flavor = "multi_thread", worker_threads = 4), view in store::view:
             another_clients_rows_read_as_absent,
             events_are_read_after_a_position_with_the_ends_of_the_log,
+            several_pages_at_once_are_those_of_each_alone,
             a_history_is_one_messages_chain_of_events,
             a_history_reads_as_far_back_as_the_log_is_kept,
             the_newest_seqs_are_those_of_the_clients_asked_for,

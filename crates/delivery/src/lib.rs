@@ -23,6 +23,7 @@ pub mod dispatch;
 pub mod health;
 pub mod inbox;
 pub mod lane;
+mod pages;
 pub mod reconcile;
 pub mod retention;
 pub mod rings;

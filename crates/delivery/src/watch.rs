@@ -8,7 +8,8 @@ use message::id::ClientId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::port::{Bell, Ring, Store, StoreError};
+use crate::pages::Pages;
+use crate::port::{Bell, PageAsked, Ring, Store, StoreError};
 use crate::timing::Timing;
 
 /// Events kept in memory per client with live subscribers.
@@ -17,6 +18,7 @@ const TAIL: usize = 1_000;
 /// One per node: one subscription to the bell, and one poll for all clients as the net.
 pub struct Hub {
     store: Arc<dyn Store>,
+    pages: Pages,
     channels: Mutex<HashMap<ClientId, Weak<Channel>>>,
 }
 
@@ -56,8 +58,9 @@ pub struct Subscription {
 }
 
 impl Hub {
+    /// Must be called within a Tokio runtime.
     pub fn new(store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { store, channels: Mutex::default() })
+        Arc::new(Self { pages: Pages::of(&store), store, channels: Mutex::default() })
     }
 
     /// Passes rings on until `stop`.
@@ -84,7 +87,7 @@ impl Hub {
         let channel = self.channel(client);
         let newest = channel.newest.subscribe();
         let after = if let Start::After(seq) = start { seq } else { i64::MAX };
-        let page = self.store.events(client, after.max(0), 0).await?;
+        let page = self.pages.read(PageAsked { client, after: after.max(0), limit: 0 }).await?;
         let cursor = match start {
             Start::Latest => page.last_seq,
             Start::Oldest => page.oldest_seq - 1,
@@ -155,12 +158,7 @@ impl Channel {
 
     /// Events after `cursor`: from the shared tail if it reaches back so far, else from the store. The lock makes
     /// the subscribers that woke together read the log once.
-    async fn read(
-        &self,
-        store: &dyn Store,
-        cursor: i64,
-        limit: usize,
-    ) -> Result<Vec<Arc<Event>>, WatchError> {
+    async fn read(&self, pages: &Pages, cursor: i64, limit: usize) -> Result<Vec<Arc<Event>>, WatchError> {
         let mut tail = self.tail.lock().await;
         let first = tail.front().map(|event| event.seq);
         let next = tail.back().map_or(0, |event| event.seq + 1);
@@ -172,9 +170,9 @@ impl Channel {
         if is_behind {
             // A slow subscriber reads the log by itself and leaves the tail to the others.
             drop(tail);
-            return self.fetch(store, cursor, limit).await;
+            return self.fetch(pages, cursor, limit).await;
         }
-        let events = self.fetch(store, cursor, limit).await?;
+        let events = self.fetch(pages, cursor, limit).await?;
         if cursor + 1 != next {
             tail.clear();
         }
@@ -184,13 +182,9 @@ impl Channel {
         Ok(events)
     }
 
-    async fn fetch(
-        &self,
-        store: &dyn Store,
-        cursor: i64,
-        limit: usize,
-    ) -> Result<Vec<Arc<Event>>, WatchError> {
-        let page = store.events(self.client, cursor, i64::try_from(limit).unwrap_or(i64::MAX)).await?;
+    async fn fetch(&self, pages: &Pages, cursor: i64, limit: usize) -> Result<Vec<Arc<Event>>, WatchError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let page = pages.read(PageAsked { client: self.client, after: cursor, limit }).await?;
         check_position(cursor, page.oldest_seq, page.last_seq)?;
         Ok(page.events.into_iter().map(Arc::new).collect())
     }
@@ -208,7 +202,7 @@ impl Subscription {
         loop {
             // Marked as seen before the read: a ring during the read wakes the next wait.
             self.newest.borrow_and_update();
-            let events = self.channel.read(self.hub.store.as_ref(), self.cursor, limit).await?;
+            let events = self.channel.read(&self.hub.pages, self.cursor, limit).await?;
             if let Some(last) = events.last() {
                 self.cursor = last.seq;
                 return Ok(events);

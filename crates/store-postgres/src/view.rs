@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use delivery::model::{Client, Head, IdempotencyKey, Message, RememberedCall};
 use delivery::planted;
-use delivery::port::{EventPage, MessageFilter, Scanned, StoreError, Total, TransactionFilter, ViewStore};
+use delivery::port::{
+    EventPage, MessageFilter, PageAsked, Scanned, StoreError, Total, TransactionFilter, ViewStore,
+};
 use delivery::timing::KEY_LIFETIME;
 use message::PhoneNumber;
 use message::event::Event;
@@ -16,7 +18,7 @@ use uuid::Uuid;
 use crate::PostgresStore;
 use crate::clock::Time;
 use crate::error::store_error;
-use crate::rows::{self, changed, client_columns, event_columns, record_columns, state_columns};
+use crate::rows::{self, Columns, changed, client_columns, event_columns, record_columns, state_columns};
 use crate::spans;
 
 /// Where a page of messages is looked for: those of client $1, below id $2 and not below $3.
@@ -26,14 +28,11 @@ macro_rules! message_window {
     };
 }
 
-/// The time from which client $1's events are that follow $2, or begin with it, if they are of the newest span; else of no use.
+/// The time from which client $1's events are that begin with $2, if they are of the newest span; else of no use.
 macro_rules! log_from {
-    ($follows:literal) => {
-        concat!(
-            "(SELECT CASE WHEN $2 ",
-            $follows,
-            " h.span_seq THEN h.span_at ELSE '-infinity' END FROM client_heads AS h WHERE h.client_id = $1)"
-        )
+    () => {
+        "(SELECT CASE WHEN $2 >= h.span_seq THEN h.span_at ELSE '-infinity' END FROM client_heads AS h
+          WHERE h.client_id = $1)"
     };
 }
 
@@ -116,7 +115,12 @@ impl ViewStore for PostgresStore {
     }
 
     async fn events(&self, client: ClientId, after: i64, limit: i64) -> Result<EventPage, StoreError> {
-        self.read_events(client, after, limit).await.map_err(store_error)
+        let mut pages = self.event_pages(&[PageAsked { client, after, limit }]).await?;
+        Ok(pages.swap_remove(0))
+    }
+
+    async fn event_pages(&self, asked: &[PageAsked]) -> Result<Vec<EventPage>, StoreError> {
+        self.read_events(asked).await.map_err(store_error)
     }
 
     async fn transactions(
@@ -142,7 +146,7 @@ impl ViewStore for PostgresStore {
               AND e.seq >= ",
             log_oldest!(),
             " AND e.at >= ",
-            log_from!(">="),
+            log_from!(),
             " AND (cardinality($4::text[]) = 0 OR e.transaction_kind = ANY($4))
               ORDER BY e.seq DESC LIMIT $5"
         );
@@ -167,7 +171,7 @@ impl ViewStore for PostgresStore {
               AND seq >= ",
             log_oldest!(),
             " AND at >= ",
-            log_from!(">="),
+            log_from!(),
             " GROUP BY transaction_kind LIMIT 100"
         );
         let rows =
@@ -274,38 +278,45 @@ impl PostgresStore {
         rows::scanned(&rows, |row| rows::opt_message_id(row, "scanned_to"), rows::message)
     }
 
-    /// The page and the ends of the log as of one snapshot: that of the one statement.
-    async fn read_events(&self, client: ClientId, after: i64, limit: i64) -> Result<EventPage, sqlx::Error> {
+    /// The pages and the ends of the logs as of one snapshot: that of the one statement.
+    async fn read_events(&self, asked: &[PageAsked]) -> Result<Vec<EventPage>, sqlx::Error> {
         let sql = concat!(
-            "-- read events\nSELECT h.last_seq, h.oldest_seq, ",
+            "-- read events\nSELECT k.number, h.last_seq, h.oldest_seq, ",
             event_columns!(),
-            " FROM client_heads AS h
+            " FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS k (client_id, after, size, number)
+              CROSS JOIN LATERAL (
+                  SELECT h.* FROM client_heads AS h WHERE h.client_id = k.client_id OFFSET 0
+              ) AS h
               LEFT JOIN LATERAL (
                   SELECT ",
             event_columns!(),
             "     FROM events AS e
-                  WHERE e.client_id = $1 AND e.seq > $2 AND e.seq >= ",
-            log_oldest!(),
-            "       AND e.at >= ",
-            log_from!(">= -1 +"),
-            "     ORDER BY e.seq LIMIT $3
+                  WHERE e.client_id = k.client_id AND e.seq > k.after AND e.seq >= h.oldest_seq
+                    AND e.at >= CASE WHEN k.after >= -1 + h.span_seq THEN h.span_at ELSE '-infinity' END
+                  ORDER BY e.seq LIMIT k.size
               ) AS e ON true
-              WHERE h.client_id = $1 ORDER BY e.seq"
+              ORDER BY k.number, e.seq"
         );
-        let rows =
-            sqlx::query(sql).bind(client.as_uuid()).bind(after).bind(limit).fetch_all(self.reader()).await?;
-        let Some(first) = rows.first() else {
-            return Ok(EventPage { events: Vec::new(), last_seq: 0, oldest_seq: 1 });
-        };
-        let (last_seq, oldest_seq) = (first.try_get("last_seq")?, first.try_get("oldest_seq")?);
-        let mut events = Vec::with_capacity(rows.len());
+        let rows = Columns::of(sqlx::query(sql), asked)
+            .column(|page| page.client.as_uuid())
+            .column(|page| page.after)
+            .column(|page| page.limit)
+            .bound()
+            .fetch_all(self.reader())
+            .await?;
+        let unknown = EventPage { events: Vec::new(), last_seq: 0, oldest_seq: 1 };
+        let mut pages = vec![unknown; asked.len()];
         for row in &rows {
+            let number: i64 = row.try_get("number")?;
+            let place = usize::try_from(number).ok().and_then(|number| pages.get_mut(number.wrapping_sub(1)));
+            let page = place.ok_or_else(|| sqlx::Error::Decode("a page that was not asked for".into()))?;
+            (page.last_seq, page.oldest_seq) = (row.try_get("last_seq")?, row.try_get("oldest_seq")?);
             // An empty page is one row of the ends alone.
             if row.try_get::<Option<i64>, _>("seq")?.is_some() {
-                events.push(rows::event(row)?);
+                page.events.push(rows::event(row)?);
             }
         }
-        Ok(EventPage { events, last_seq, oldest_seq })
+        Ok(pages)
     }
 }
 

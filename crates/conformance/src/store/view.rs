@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use delivery::model::{IdempotencyKey, KeyKind, MessageKey};
-use delivery::port::{Checkpoint, EventPage, TransactionFilter};
+use delivery::port::{Checkpoint, EventPage, PageAsked, TransactionFilter};
 use message::event::Event;
 use message::id::{ClientId, MessageId};
 use message::report::ReportState;
@@ -67,6 +67,22 @@ pub async fn events_are_read_after_a_position_with_the_ends_of_the_log(bench: Be
             "after {after} of {limit}"
         );
     }
+}
+
+pub async fn several_pages_at_once_are_those_of_each_alone(bench: Bench) {
+    let (one, two) = (bench.client().await, bench.client().await);
+    bench.send_many(one, 5).await;
+    bench.send_many(two, 3).await;
+    let nobody = ClientId::new(bench.clock.now(), bench.entropy());
+    let asked =
+        [(two, 1, 2), (one, 0, ALL), (nobody, 0, 5), (one, 6, 5), (two, 0, 0), (one, 2, 1), (two, 9, 1)]
+            .map(|(client, after, limit)| PageAsked { client, after, limit });
+    let mut alone = Vec::new();
+    for PageAsked { client, after, limit } in asked {
+        alone.push(bench.store.events(client, after, limit).await.unwrap());
+    }
+    assert_eq!(bench.store.event_pages(&asked).await.unwrap(), alone);
+    assert_eq!(bench.store.event_pages(&[]).await.unwrap(), []);
 }
 
 pub async fn a_history_is_one_messages_chain_of_events(bench: Bench) {

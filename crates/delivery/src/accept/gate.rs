@@ -25,6 +25,8 @@ use crate::port::{Limiter, Store, StoreError};
 
 /// How long a client's settings are believed. The transaction checks again whatever refuses a send.
 const CLIENT_LIFETIME: Duration = Duration::from_secs(5);
+/// Clients read at once, at most.
+const READERS: usize = 16;
 /// Clients remembered at most.
 const CLIENTS_MAX: usize = 10_000;
 
@@ -98,6 +100,8 @@ pub struct Gate {
     providers: Vec<ProviderEntry>,
     reference_bits: ReferenceBits,
     clients: Mutex<HashMap<ClientId, (Instant, Arc<Client>)>>,
+    /// Many calls of a client that is not remembered read it once, and go on in the order in which they came. Clients share them.
+    reading: [tokio::sync::Mutex<()>; READERS],
 }
 
 impl Gate {
@@ -110,7 +114,8 @@ impl Gate {
         reference_bits: ReferenceBits,
     ) -> Self {
         let rates = RwLock::new(Arc::new(rates));
-        Self { store, limiter, acceptor, rates, providers, reference_bits, clients: Mutex::default() }
+        let (clients, reading) = Default::default();
+        Self { store, limiter, acceptor, rates, providers, reference_bits, clients, reading }
     }
 
     /// Puts new rates in force for sends from now on.
@@ -268,10 +273,12 @@ impl Gate {
     }
 
     pub(super) async fn client(&self, id: ClientId) -> Result<Arc<Client>, AcceptError> {
-        if let Some((read_at, client)) = self.remembered_clients().get(&id)
-            && read_at.elapsed() < CLIENT_LIFETIME
-        {
-            return Ok(client.clone());
+        if let Some(client) = self.remembered_client(id) {
+            return Ok(client);
+        }
+        let _reading = self.reading[usize::from(id.as_uuid().as_bytes()[15]) % READERS].lock().await;
+        if let Some(client) = self.remembered_client(id) {
+            return Ok(client);
         }
         let read = crash_point!("gate.client", self.store.client(id)).await.map_err(AcceptError::Store)?;
         let (client, _) = read.ok_or(AcceptError::NoSuchClient)?;
@@ -282,6 +289,12 @@ impl Gate {
         }
         clients.insert(id, (Instant::now(), client.clone()));
         Ok(client)
+    }
+
+    fn remembered_client(&self, id: ClientId) -> Option<Arc<Client>> {
+        let clients = self.remembered_clients();
+        let (read_at, client) = clients.get(&id)?;
+        (read_at.elapsed() < CLIENT_LIFETIME).then(|| client.clone())
     }
 
     fn remembered_clients(&self) -> std::sync::MutexGuard<'_, HashMap<ClientId, (Instant, Arc<Client>)>> {

@@ -19,7 +19,7 @@ pub use store::{
     Claim, Claimed, PendingReport, ReportTarget, Restock, StoreError, StoredReports, Timer, Transaction,
     WorkStore,
 };
-pub use view::{EventPage, MessageFilter, Total, TransactionFilter, ViewStore};
+pub use view::{EventPage, MessageFilter, PageAsked, Total, TransactionFilter, ViewStore};
 
 /// The whole store.
 pub trait Store: WorkStore + ViewStore + AdminStore + AuditStore {}

@@ -35,6 +35,15 @@ pub trait ViewStore: Send + Sync + 'static {
     /// snapshot. An unknown client has an empty log. With a limit of 0 only the ends are read.
     async fn events(&self, client: ClientId, after: i64, limit: i64) -> Result<EventPage, StoreError>;
 
+    /// Several such pages, as many as are asked for and in that order. Each is as of one snapshot.
+    async fn event_pages(&self, asked: &[PageAsked]) -> Result<Vec<EventPage>, StoreError> {
+        let mut pages = Vec::with_capacity(asked.len());
+        for &PageAsked { client, after, limit } in asked {
+            pages.push(self.events(client, after, limit).await?);
+        }
+        Ok(pages)
+    }
+
     /// Events that carry a transaction, with `filter.from_seq <= seq < before`, newest first.
     async fn transactions(
         &self,
@@ -57,6 +66,15 @@ pub trait ViewStore: Send + Sync + 'static {
     /// Identifies this history of the log: a new random value when a database is made, and
     /// [when an operator says so](super::AdminStore::renew_log_epoch).
     async fn log_epoch(&self) -> Result<u64, StoreError>;
+}
+
+/// Which page of whose event log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageAsked {
+    pub client: ClientId,
+    /// The `seq` before its first.
+    pub after: i64,
+    pub limit: i64,
 }
 
 /// A page of a client's event log.

@@ -1,0 +1,70 @@
+//! `herald bench`: all that it sends is accepted and delivered, and it tells what that took.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Herald, Mode, Process, Program, Setup, in_both_modes};
+
+in_both_modes! {
+    a_bench_of_its_own_servers_tells_what_each_of_them_spent,
+    a_bench_of_a_running_server_makes_clients_of_its_own,
+}
+
+/// Runs a bench of about a second, and answers what it printed.
+async fn bench(
+    folder: &Path,
+    settings: impl IntoIterator<Item = (&'static str, String)>,
+    by: &[&str],
+) -> Value {
+    let mut command = Program::present().command();
+    command.args(["bench", "-o", "json", "--warm-up", "0.2s", "--duration", "1s", "--concurrency", "50"]);
+    command.args(by).envs(settings);
+    let ended = Process::start("bench", folder, command).ended().await;
+    assert!(ended.status.success(), "herald bench: {ended:?}");
+    serde_json::from_str(&ended.stdout).expect("it prints one JSON object")
+}
+
+fn assert_all_delivered(summary: &Value) {
+    let accepted = summary["accepted_in_all"].as_u64().expect("a count");
+    assert!(accepted > 0, "{summary}");
+    assert_eq!(summary["ended"]["DELIVERED"].as_u64(), Some(accepted), "{summary}");
+    assert_eq!(
+        (summary["open"].as_u64(), summary["errors"].as_object().map(|it| it.len())),
+        (Some(0), Some(0))
+    );
+    assert!(summary["accept_latency"]["p99"].as_f64().is_some_and(|p99| p99 > 0.0), "{summary}");
+}
+
+async fn a_bench_of_its_own_servers_tells_what_each_of_them_spent(mode: Mode) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let backing = mode.backing(folder.path()).await;
+    let place = folder.path().to_str().expect("a name in UTF-8");
+    let (nodes, names): (&[&str], &[&str]) = match mode {
+        Mode::Embedded => (&[], &["herald"]),
+        Mode::Engines => (&["--nodes"], &["api", "worker", "simulator", "postgres"]),
+    };
+    let settings = || backing.settings().filter(|_| mode == Mode::Engines);
+    let by = [&["--by", "stream", "--clients", "3", "--folder", place], nodes].concat();
+    let summary = bench(folder.path(), settings(), &by).await;
+    assert_all_delivered(&summary);
+    assert_eq!((summary["by"].as_str(), summary["clients"].as_u64()), (Some("stream"), Some(3)));
+    for name in names {
+        let spent = &summary["server"]["cpu_micros_per_message"][name];
+        assert!(spent.as_f64().is_some_and(|spent| spent > 0.0), "{name} in {summary}");
+    }
+}
+
+async fn a_bench_of_a_running_server_makes_clients_of_its_own(mode: Mode) {
+    let mut herald = Herald::start(mode, Setup::default()).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let settings = [
+        ("HERALD_ADDRESS", herald.address().to_string()),
+        ("HERALD_API_KEY", herald.operator_key().to_owned()),
+    ];
+    let by = ["--connect", "--by", "batch", "--batch", "10", "--clients", "2", "--connections", "1"];
+    let summary = bench(folder.path(), settings, &by).await;
+    assert_all_delivered(&summary);
+    assert_eq!((summary["by"].as_str(), summary["batch"].as_u64()), (Some("batch"), Some(10)));
+    herald.finish().await;
+}
