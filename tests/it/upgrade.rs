@@ -16,7 +16,7 @@ use crate::support::{Account, Cluster, NODES, NewAccount, Program, Setup, span, 
 /// The `herald` to upgrade from; without it, the present one.
 const OLD_BINARY: &str = "HERALD_TEST_OLD_BINARY";
 
-const SENDERS: Senders = Senders { connections: 4, per_connection: 4, messages: 0 };
+const SENDERS: Senders = Senders { connections: 4, per_connection: 4, messages: 0, under_way: usize::MAX };
 /// Reports after 2 s.
 const SIMULATOR_SCALE: f64 = 0.5;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(15);

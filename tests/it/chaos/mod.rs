@@ -19,8 +19,8 @@ use crate::crash::traffic::{Senders, Traffic};
 use crate::support::{Account, Cluster, NewAccount, Setup, span, take_machine};
 use fault::ROUND;
 
-/// They send as much as there is time for.
-const SENDERS: Senders = Senders { connections: 4, per_connection: 4, messages: 0 };
+/// They send as much as there is time for, and do not let more wait than settles in some ten seconds on a slow machine.
+const SENDERS: Senders = Senders { connections: 4, per_connection: 4, messages: 0, under_way: 2_000 };
 /// Reports after 2 s.
 const SIMULATOR_SCALE: f64 = 0.5;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(15);

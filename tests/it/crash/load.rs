@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use super::check::recipient;
 use super::evidence::Ack;
 use super::progress::{Progress, now};
-use crate::support::PATIENCE;
+use super::traffic::Senders;
+use crate::support::{PATIENCE, soon};
 
 /// Magic recipients and their shares in thousandths.
 const MIX: &[(u8, u32)] = &[
@@ -52,8 +53,9 @@ struct Draft {
 }
 
 /// Sends until there is nothing left to send.
-pub(crate) async fn send_all(client: Client, progress: Arc<Progress>, seed: u64, wanted: usize) {
-    while let Some(number) = progress.take(wanted) {
+pub(crate) async fn send_all(client: Client, progress: Arc<Progress>, seed: u64, senders: Senders) {
+    while let Some(number) = progress.take(senders.messages) {
+        soon("room for another message", progress.until_room(senders.under_way)).await;
         let draft = draft(seed, number);
         let asked = Instant::now();
         let receipt = send(&client, &draft.request).await;

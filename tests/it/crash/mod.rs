@@ -34,7 +34,8 @@ const KILLS_MADE: usize = 22;
 const IN_FLIGHT: usize = 200;
 /// The killer's own count runs behind by what the subscriber has not read yet.
 const IN_FLIGHT_COUNTED: usize = 280;
-const SENDERS: Senders = Senders { connections: 3, per_connection: 32, messages: MESSAGES };
+const SENDERS: Senders =
+    Senders { connections: 3, per_connection: 32, messages: MESSAGES, under_way: usize::MAX };
 /// Reports after 2.5 s: enough is in flight also where a machine accepts only 120 messages a second.
 const SIMULATOR_SCALE: f64 = 0.4;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(15);

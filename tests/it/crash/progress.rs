@@ -4,6 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Notify;
+
 use super::evidence::{Ack, Micros, Seen};
 
 /// What has happened so far.
@@ -19,6 +21,8 @@ pub(crate) struct Progress {
     taken: AtomicUsize,
     /// The killer has done its work.
     is_calm: AtomicBool,
+    /// Rings at each end, and when it is calm.
+    moved: Notify,
 }
 
 impl Progress {
@@ -29,6 +33,7 @@ impl Progress {
     pub(crate) fn note_event(&self, event: Seen) {
         if event.is_end() {
             self.ended.fetch_add(1, Ordering::Relaxed);
+            self.moved.notify_waiters();
         }
         self.seen.lock().expect("no panic holds it").push(event);
     }
@@ -62,6 +67,17 @@ impl Progress {
         self.acked().saturating_sub(self.ended.load(Ordering::Relaxed))
     }
 
+    /// Waits until fewer than so many are under way, or no more kills are to come.
+    pub(crate) async fn until_room(&self, under_way: usize) {
+        loop {
+            let moved = self.moved.notified();
+            if self.in_flight() < under_way || self.is_calm.load(Ordering::Relaxed) {
+                return;
+            }
+            moved.await;
+        }
+    }
+
     /// The number of the next message to send; `None` = `wanted` were sent and no kill is to come.
     pub(crate) fn take(&self, wanted: usize) -> Option<usize> {
         let number = self.taken.fetch_add(1, Ordering::Relaxed);
@@ -70,6 +86,7 @@ impl Progress {
 
     pub(crate) fn calm(&self) {
         self.is_calm.store(true, Ordering::Relaxed);
+        self.moved.notify_waiters();
     }
 }
 

@@ -13,11 +13,14 @@ use super::{end, load, subscriber};
 use crate::support::{SimulatorProcess, soon, until};
 
 /// How many send at once.
+#[derive(Clone)]
 pub(crate) struct Senders {
     pub(crate) connections: usize,
     pub(crate) per_connection: usize,
     /// Messages to send at the least; they go on until the progress is calm.
     pub(crate) messages: usize,
+    /// They wait while so many are under way: what waits when all is repaired is what takes time to settle.
+    pub(crate) under_way: usize,
 }
 
 pub(crate) struct Traffic {
@@ -44,7 +47,7 @@ impl Traffic {
         for _ in 0..wanted.connections {
             let client = connect();
             for _ in 0..wanted.per_connection {
-                senders.spawn(load::send_all(client.clone(), progress.clone(), seed, wanted.messages));
+                senders.spawn(load::send_all(client.clone(), progress.clone(), seed, wanted.clone()));
             }
         }
         Self { progress, followers, senders, tell_last, by_sdk }

@@ -17,7 +17,7 @@ use crate::support::{
     Account, Herald, Mode, NewAccount, Setup, SimulatorProcess, every_message, span, take_machine, tireless,
 };
 
-const SENDERS: Senders = Senders { connections: 2, per_connection: 8, messages: 0 };
+const SENDERS: Senders = Senders { connections: 2, per_connection: 8, messages: 0, under_way: usize::MAX };
 /// Reports after half a second.
 const SIMULATOR_SCALE: f64 = 2.0;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
