@@ -33,9 +33,12 @@ pub struct Acceptor {
 /// The answer to a submission, to come.
 pub struct Answer(oneshot::Receiver<Result<Receipt, AcceptError>>);
 
+/// Where an answer goes.
+type Caller = oneshot::Sender<Result<Receipt, AcceptError>>;
+
 struct Waiting {
     submission: Submission,
-    answer: oneshot::Sender<Result<Receipt, AcceptError>>,
+    answer: Caller,
 }
 
 /// What a batch writer works with.
@@ -129,7 +132,7 @@ async fn end(aftermath: Option<JoinHandle<()>>) {
 struct Aftermath {
     offers: Vec<Due>,
     /// Callers whose first answer is read again.
-    replays: Vec<(ClientId, MessageId, oneshot::Sender<Result<Receipt, AcceptError>>)>,
+    replays: Vec<(ClientId, MessageId, Caller)>,
 }
 
 async fn accept_batch(ports: &Ports, batch: Vec<Waiting>) -> Aftermath {
@@ -167,12 +170,7 @@ async fn accept_batch(ports: &Ports, batch: Vec<Waiting>) -> Aftermath {
 }
 
 impl Aftermath {
-    fn answer(
-        &mut self,
-        answer: oneshot::Sender<Result<Receipt, AcceptError>>,
-        decision: Decision,
-        submission: &Submission,
-    ) {
+    fn answer(&mut self, answer: Caller, decision: Decision, submission: &Submission) {
         match decision {
             Decision::Accepted(message) => {
                 if message.state.status.is_claimable() {
