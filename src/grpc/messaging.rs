@@ -7,6 +7,7 @@ mod volume;
 
 use std::sync::Arc;
 
+use delivery::accept::{Asked, OverRate, Pending};
 use delivery::cancel;
 use delivery::model::{Message, MessageKey, Scope};
 use message::id::{ClientId, MessageId};
@@ -28,6 +29,22 @@ pub use list::check_range;
 /// Messages of one caller that the limiter may be asked about at once: enough to make little of a round trip, few where a client
 /// over its rate has each of them ask again and again.
 const ASKING: usize = 64;
+
+/// Asks about one message, as statuses tell it.
+async fn ask(
+    app: &App,
+    client: ClientId,
+    message: v1::SendMessageRequest,
+    over_rate: OverRate,
+) -> Result<Asked, Status> {
+    let asked = app.gate.ask(client, &read_send(message), entropy(), over_rate).await;
+    asked.map_err(status::accept_error)
+}
+
+/// Hands over what was asked about.
+fn hand_over(app: &App, asked: Result<Asked, Status>) -> Result<Pending, Status> {
+    asked.and_then(|asked| app.gate.hand_over(asked).map_err(status::accept_error))
+}
 
 pub struct Messaging {
     app: Arc<App>,

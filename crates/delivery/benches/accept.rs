@@ -5,23 +5,18 @@
 #[expect(dead_code, reason = "the tests use more of it")]
 mod given;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-
 use delivery::accept::decide::{Submission, decide};
 use delivery::accept::{SendRequest, prepare};
 use delivery::book::Book;
-use delivery::model::Head;
-use delivery::plan::Loaded;
 use delivery::timing::Timing;
 use divan::{Bencher, black_box, counter::ItemsCount};
-use ledger::Balance;
 use message::PhoneNumber;
 use message::encoding::choose;
 use message::id::Entropy;
 use message::parts::{Content, MessageText, ReferenceBits, SplitBy, split};
 use routing::rates::RateTable;
 
-use given::{NOW, client, prepared, request};
+use given::{client, loaded, prepared, request};
 
 fn main() {
     divan::main();
@@ -95,15 +90,7 @@ fn decide_500(bencher: Bencher) {
         })
         .collect();
     bencher.counter(ItemsCount::new(batch.len())).bench_local(|| {
-        let head = Head { balance: Balance::new(i64::MAX / 2, 0).unwrap(), last_seq: 4, oldest_seq: 1 };
-        let mut loaded = Loaded {
-            now: NOW,
-            clients: BTreeMap::from([(client.id, (client.clone(), head))]),
-            messages: BTreeMap::new(),
-            keys: HashMap::new(),
-            pending_reports: BTreeSet::new(),
-            dead_letters: BTreeMap::new(),
-        };
+        let mut loaded = loaded(&client, i64::MAX / 2);
         let mut book = Book::open(&mut loaded);
         let decisions = decide(&Timing::default(), &mut loaded, &mut book, black_box(&batch));
         (decisions, book.close())

@@ -86,10 +86,7 @@ impl NatsQueue {
         tasks.spawn(shared.clone().watch_stream());
         tasks.spawn(shared.clone().keep_tickets());
         tasks.spawn(shared.clone().follow_epochs());
-        tasks.spawn({
-            let shared = shared.clone();
-            async move { shared.repeat_unheard().await }
-        });
+        tasks.spawn(shared.clone().repeat_unheard());
         tasks.spawn(shared.clone().send_letters(unsent_letters));
         // Offers and takes before the first look would fail.
         let _ = timeout(REQUEST_LIMIT, sight.wait_for(|sight| sight.is_there)).await;

@@ -55,7 +55,7 @@ impl Unheard {
 
 impl Shared {
     /// For ever.
-    pub(crate) async fn repeat_unheard(&self) {
+    pub(crate) async fn repeat_unheard(self: Arc<Self>) {
         loop {
             self.watch.until_usable().await;
             match self.unheard.take() {

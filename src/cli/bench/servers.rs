@@ -12,20 +12,14 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use crate::listener::Limits;
+
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What a load generator on the same machine must be allowed: it is one address with few connections. `herald dev` allows it
-/// by itself.
-const LIMITS: [(&str, &str); 6] = [
-    ("HERALD_LIMITS__STREAMS_PER_KEY", "100000"),
-    ("HERALD_LISTENER__MAX_CONNECTIONS_PER_ADDRESS", "10000"),
-    ("HERALD_LISTENER__MAX_CONCURRENT_STREAMS", "100000"),
-    ("HERALD_LISTENER__NEW_STREAMS_PER_SECOND", "10000000"),
-    ("HERALD_LISTENER__CONTROL_FRAMES_PER_SECOND", "10000000"),
-    ("HERALD_LISTENER__STREAM_WINDOW_BYTES", "1048576"),
-];
+/// Streams that one key may have open: more than any bench has.
+const STREAMS_PER_KEY: &str = "100000";
 
 /// They live as long as the measurement.
 pub struct Servers {
@@ -111,7 +105,9 @@ impl Servers {
                 .env("HERALD_METRICS_LISTEN", metrics.to_string())
                 .env("HERALD_PEPPER_FILE", &pepper)
                 .env("HERALD_SIMULATOR__ADDRESS", provider.address.to_string())
-                .envs(LIMITS)
+                // The load comes from one address on few connections.
+                .envs(limits())
+                .env("HERALD_LIMITS__STREAMS_PER_KEY", STREAMS_PER_KEY)
                 .env("HERALD_LOG", "warn");
             let mut server = Server::spawn(name, node)?;
             server.metrics = Some(metrics);
@@ -176,6 +172,18 @@ impl Server {
 
 fn herald() -> anyhow::Result<Command> {
     Ok(Command::new(std::env::current_exe().context("cannot find this program")?))
+}
+
+/// The listener's limits that `herald dev` has, by the names of their environment variables.
+fn limits() -> [(&'static str, String); 5] {
+    let limits = Limits::local();
+    [
+        ("HERALD_LISTENER__MAX_CONNECTIONS_PER_ADDRESS", limits.max_connections_per_address.to_string()),
+        ("HERALD_LISTENER__MAX_CONCURRENT_STREAMS", limits.max_concurrent_streams.to_string()),
+        ("HERALD_LISTENER__NEW_STREAMS_PER_SECOND", limits.new_streams_per_second.to_string()),
+        ("HERALD_LISTENER__CONTROL_FRAMES_PER_SECOND", limits.control_frames_per_second.to_string()),
+        ("HERALD_LISTENER__STREAM_WINDOW_BYTES", limits.stream_window_bytes.to_string()),
+    ]
 }
 
 fn new_folder(parent: &Path) -> anyhow::Result<PathBuf> {

@@ -1,16 +1,16 @@
 //! A batch: up to 1,000 sends, each decided by itself, in order.
 
+use delivery::accept::OverRate;
 use delivery::accept::prepare::is_idempotency_key;
-use delivery::accept::{Asked, OverRate};
 use futures_util::stream::{self, StreamExt};
 use message::id::ClientId;
 use tokio::task::coop::consume_budget;
 use tonic::Status;
 
-use super::ASKING;
+use super::{ASKING, ask, hand_over};
 use crate::app::App;
-use crate::grpc::convert::send::{outcome, read_send};
-use crate::grpc::convert::{count, entropy};
+use crate::grpc::convert::count;
+use crate::grpc::convert::send::outcome;
 use crate::grpc::faults::Faults;
 use crate::layers::request_id;
 use crate::proto::v1;
@@ -33,10 +33,10 @@ pub async fn send(
     let mut begun = Vec::with_capacity(batch.messages.len());
     let keyed = |(index, message)| keyed(message, &batch.idempotency_key, index);
     let mut asked = stream::iter(batch.messages.into_iter().enumerate().map(keyed))
-        .map(|message| ask(app, client, message))
+        .map(|message| ask(app, client, message, OverRate::Refuse))
         .buffered(ASKING);
     while let Some(asked) = asked.next().await {
-        begun.push(asked.and_then(|asked| app.gate.hand_over(asked).map_err(status::accept_error)));
+        begun.push(hand_over(app, asked));
         consume_budget().await;
     }
     let request_id = request_id::current();
@@ -65,11 +65,6 @@ fn check(batch: &v1::SendMessagesRequest) -> Result<(), Status> {
     let is_key = key.is_empty() || key.len() <= KEY_MAX && is_idempotency_key(key);
     faults.check("idempotency_key", is_key, "must be 1 to 120 visible ASCII characters");
     faults.into_result()
-}
-
-async fn ask(app: &App, client: ClientId, message: v1::SendMessageRequest) -> Result<Asked, Status> {
-    let asked = app.gate.ask(client, &read_send(message), entropy(), OverRate::Refuse).await;
-    asked.map_err(status::accept_error)
 }
 
 /// A message without a key of its own gets one of the batch's, if that has one.

@@ -35,12 +35,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::ASKING;
+use super::{ASKING, ask, hand_over};
 use crate::app::App;
 use crate::auth::AuthError;
 use crate::grpc::caller::Caller;
-use crate::grpc::convert::send::{outcome, read_send};
-use crate::grpc::convert::{count, entropy};
+use crate::grpc::convert::count;
+use crate::grpc::convert::send::outcome;
 use crate::grpc::stream::{FrameStream, STALL, recheck};
 use crate::layers::request_id::{self, RequestId};
 use crate::proto::v1;
@@ -128,13 +128,6 @@ struct AskedFor {
     place: OwnedSemaphorePermit,
 }
 
-impl AskedFor {
-    fn hand_over(self, app: &App) -> InFlight {
-        let begun = self.asked.and_then(|asked| app.gate.hand_over(asked).map_err(status::accept_error));
-        InFlight { index: self.index, tag: self.tag, begun, place: self.place }
-    }
-}
-
 /// A message that was read and is not acknowledged.
 struct InFlight {
     index: i64,
@@ -190,7 +183,8 @@ impl Volume {
                     continue;
                 }
             };
-            let one = asked.hand_over(&self.app);
+            let AskedFor { index, tag, asked, place } = asked;
+            let one = InFlight { index, tag, begun: hand_over(&self.app, asked), place };
             if begun.send(one).await.is_err() {
                 break;
             }
@@ -248,9 +242,7 @@ impl Volume {
         if message.idempotency_key.is_empty() {
             return Err(status::idempotency_key_required());
         }
-        let send = read_send(message);
-        let asked = self.app.gate.ask(self.caller.client, &send, entropy(), OverRate::Wait).await;
-        asked.map_err(status::accept_error)
+        ask(&self.app, self.caller.client, message, OverRate::Wait).await
     }
 
     /// Acknowledges what is in flight as it is decided, until the reading has ended and all of it is.

@@ -1,6 +1,6 @@
 //! Who of a batch is accepted, and what is booked for it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use delivery::accept::decide::{Decision, Submission, decide, receipt_of};
@@ -17,19 +17,7 @@ use message::id::{Entropy, MessageId};
 use message::status::{LockState, Status};
 use proptest::prelude::*;
 
-use crate::given::{NOW, PART_PRICE, client, prepared, request};
-
-fn loaded(client: &Client, available: i64) -> Loaded {
-    let head = Head { balance: Balance::new(available, 0).unwrap(), last_seq: 4, oldest_seq: 1 };
-    Loaded {
-        now: NOW,
-        clients: BTreeMap::from([(client.id, (client.clone(), head))]),
-        messages: BTreeMap::new(),
-        keys: HashMap::new(),
-        pending_reports: BTreeSet::new(),
-        dead_letters: BTreeMap::new(),
-    }
-}
+use crate::given::{NOW, PART_PRICE, client, loaded, prepared, request};
 
 /// A send of so many parts under a key, empty = none. Its text is all that tells it from another.
 fn send(key: &str, parts: usize) -> Prepared {

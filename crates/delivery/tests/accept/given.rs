@@ -1,11 +1,13 @@
 //! A client, an installation's rates and providers, and a request that is fine.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use delivery::accept::prepare::{Prepared, Setting, prepare};
 use delivery::accept::{AcceptError, FieldViolation, SendRequest};
-use delivery::model::{Client, ClientState};
-use ledger::Policy;
+use delivery::model::{Client, ClientState, Head};
+use delivery::plan::Loaded;
+use ledger::{Balance, Policy};
 use message::Timestamp;
 use message::id::{ClientId, Entropy};
 use message::parts::ReferenceBits;
@@ -36,6 +38,19 @@ pub(crate) fn client() -> Client {
         low_balance_micros: 0,
         created_at: NOW,
         revision: 1,
+    }
+}
+
+/// What a transaction finds of the client alone.
+pub(crate) fn loaded(client: &Client, available: i64) -> Loaded {
+    let head = Head { balance: Balance::new(available, 0).unwrap(), last_seq: 4, oldest_seq: 1 };
+    Loaded {
+        now: NOW,
+        clients: BTreeMap::from([(client.id, (client.clone(), head))]),
+        messages: BTreeMap::new(),
+        keys: HashMap::new(),
+        pending_reports: BTreeSet::new(),
+        dead_letters: BTreeMap::new(),
     }
 }
 
