@@ -14,8 +14,8 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Account, Herald, Mode, NewAccount, PLANTED, Setup, SimulatorProcess, every_message, nothing_held,
-    share_machine, sms, soon, tireless, until,
+    Account, Herald, Mode, NewAccount, PATIENCE, PLANTED, Setup, SimulatorProcess, every_message,
+    nothing_held, share_machine, sms, soon, tireless, until,
 };
 
 /// Makes two tests of each story: that it holds, and that it finds its bug, saying why.
@@ -82,7 +82,9 @@ async fn assert_found(bug: Bug, story: &str, word: &str) {
         // What the story does itself, without a server.
         .env("FAULTS", format!("plant={bug:?}"))
         .stdin(Stdio::null());
-    let ended = soon(story, command.kill_on_drop(true).output()).await.expect("it runs");
+    // A story that fails by its patience says so before ours ends.
+    let ended = tokio::time::timeout(3 * PATIENCE, command.kill_on_drop(true).output()).await;
+    let ended = ended.unwrap_or_else(|_| panic!("{story} does not end")).expect("it runs");
     let printed = String::from_utf8_lossy(&ended.stdout) + String::from_utf8_lossy(&ended.stderr);
     assert!(printed.contains("running 1 test"), "there is no story {story}");
     assert_eq!(ended.status.code(), Some(101), "{story} does not notice {bug:?}:\n{printed}");
@@ -258,7 +260,8 @@ async fn senders_and_workers_of_one_client_take_turns() {
     while let Some(sent) = soon("the last send", senders.join_next()).await {
         sent.expect("each is there");
     }
-    let balance = nothing_held(&account.client).await;
+    let settled = tokio::time::timeout(Duration::from_secs(30), nothing_held(&account.client)).await;
+    let balance = settled.expect("each is there, and settled in time");
     assert_eq!(every_message(&account.client).await.len(), 320, "each is there");
     // A top-up, and of each message: queued, sending, sent, delivered.
     assert_eq!(balance.seq, 1 + 4 * 320, "each is there");
