@@ -249,14 +249,22 @@ async fn read_books(
 
 /// Each kind commits by itself. Rows that another transaction holds are left to the next purge.
 async fn purge(connection: &mut Connection, limits: &PurgeLimits, limit: i64) -> Result<Purged, sqlx::Error> {
+    // Ids follow the order of arrival: the oldest are the first.
     let sql = "-- purge reports
         WITH old AS (
-            SELECT id FROM provider_reports WHERE stored_at < $1 ORDER BY stored_at LIMIT $2 FOR UPDATE SKIP LOCKED
+            SELECT p.id FROM provider_reports AS p WHERE p.id = ANY (ARRAY(
+                SELECT f.id FROM (SELECT id, stored_at FROM provider_reports ORDER BY id LIMIT $2) AS f
+                WHERE f.stored_at < $1
+            ))
+            FOR UPDATE SKIP LOCKED
         ),
         gone AS (
-            DELETE FROM provider_reports AS p USING old WHERE p.id = old.id RETURNING p.is_done
+            DELETE FROM provider_reports AS p USING old WHERE p.id = old.id RETURNING p.id
+        ),
+        unmatched AS (
+            DELETE FROM pending_reports AS q USING gone WHERE q.id = gone.id RETURNING q.id
         )
-        SELECT COUNT(*) AS reports, COUNT(*) FILTER (WHERE NOT is_done) AS unmatched FROM gone";
+        SELECT (SELECT COUNT(*) FROM gone) AS reports, (SELECT COUNT(*) FROM unmatched) AS unmatched";
     let reports =
         sqlx::query(sql).bind(Time(limits.reports_before)).bind(limit).fetch_one(&mut *connection).await?;
     let sql = "-- purge references

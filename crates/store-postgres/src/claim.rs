@@ -24,30 +24,24 @@ impl WorkStore for PostgresStore {
         if claim.keys.is_empty() {
             return Ok(Vec::new());
         }
-        // Rows are locked in the order of their keys, as a load locks them, so neither can deadlock the other. A
+        // Rows are locked in the order of their keys, as the changes of a plan are, so neither can deadlock the other. A
         // row that another transaction holds is waited for: it may leave it as it was, and a message skipped then
         // would lie until its timer fires.
         let sql = concat!(
             "-- claim
-            WITH ready AS (
-                SELECT m.client_id, m.id, COALESCE($3, now()) AS now
-                FROM (SELECT client_id, id FROM unnest($1::uuid[], $2::uuid[]) AS k (client_id, id) ORDER BY 1, 2) AS k
-                CROSS JOIN LATERAL (
-                    SELECT m.client_id, m.id FROM message_states AS m
-                    WHERE m.client_id = k.client_id AND m.id = k.id AND m.id BETWEEN $6 AND $7
-                      AND m.status IN ('QUEUED', 'FAILED_TEMP') AND m.due_at <= COALESCE($3, now())
-                    FOR UPDATE
-                ) AS m
-            )
             UPDATE message_states AS m
             SET status = 'SENDING', fence = m.fence + 1, attempt = m.attempt + 1, due_at = NULL,
                 lease_until = k.now + $4 * interval '1 microsecond', provider = $5
-            FROM ready AS k CROSS JOIN LATERAL (
+            FROM (
+                SELECT client_id, id, COALESCE($3, now()) AS now
+                FROM unnest($1::uuid[], $2::uuid[]) AS k (client_id, id) ORDER BY 1, 2
+            ) AS k CROSS JOIN LATERAL (
                 SELECT r.* FROM messages AS r
                 WHERE r.client_id = k.client_id AND r.id = k.id AND r.id BETWEEN $6 AND $7 AND r.expire_at > k.now
                 OFFSET 0
             ) AS r
             WHERE m.client_id = ANY (ARRAY[k.client_id]) AND m.id = k.id
+              AND m.status IN ('QUEUED', 'FAILED_TEMP') AND m.due_at <= k.now
             RETURNING ",
             record_columns!(),
             ", m.fence, m.attempt, k.now"

@@ -44,13 +44,16 @@ impl PostgresStore {
             ),
             stored AS (
                 INSERT INTO provider_reports (id, provider, reference, client_id, message_id, attempt, state, part,
-                    done_date, failure_reason, failure_detail, failure_code, stored_at, is_done)
+                    done_date, failure_reason, failure_detail, failure_code, stored_at)
                 OVERRIDING SYSTEM VALUE
                 SELECT id, $12, reference, client_id, message_id, attempt, state, part, done_date, failure_reason,
-                    failure_detail, failure_code, COALESCE($13, now()), false
+                    failure_detail, failure_code, COALESCE($13, now())
                 FROM batch ORDER BY reference, message_id, attempt, state, part, done_date, id
                 ON CONFLICT DO NOTHING
                 RETURNING id
+            ),
+            pending AS (
+                INSERT INTO pending_reports (id) SELECT id FROM stored
             ),
             marked AS (
                 INSERT INTO provider_refs AS f (provider, reference, reported, created_at)
@@ -90,11 +93,12 @@ impl PostgresStore {
                 p.failure_reason, p.failure_detail, p.failure_code, p.stored_at,
                 f.client_id AS bound_client, f.message_id AS bound_message, f.attempt AS bound_attempt,
                 f.part AS bound_part
-            FROM provider_reports AS p
+            FROM pending_reports AS q
+            CROSS JOIN LATERAL (SELECT p.* FROM provider_reports AS p WHERE p.id = q.id OFFSET 0) AS p
             LEFT JOIN provider_refs AS f
               ON f.provider = p.provider AND f.reference = p.reference AND f.message_id IS NOT NULL
-            WHERE NOT p.is_done AND p.id > $1 AND (p.message_id IS NOT NULL OR f.message_id IS NOT NULL)
-            ORDER BY p.id LIMIT $2";
+            WHERE q.id > $1 AND (p.message_id IS NOT NULL OR f.message_id IS NOT NULL)
+            ORDER BY q.id LIMIT $2";
         let rows = sqlx::query(sql).bind(after).bind(limit).fetch_all(self.reader()).await;
         rows.and_then(|rows| rows.iter().map(pending).collect()).map_err(store_error)
     }

@@ -63,7 +63,7 @@ macro_rules! letter_window {
 /// Where a page of unmatched reports is looked for: below id $1.
 macro_rules! report_window {
     () => {
-        " FROM provider_reports AS p WHERE NOT p.is_done AND p.id < $1 ORDER BY p.id DESC "
+        " FROM pending_reports AS q WHERE q.id < $1 ORDER BY q.id DESC "
     };
 }
 
@@ -143,9 +143,10 @@ impl PostgresStore {
             "-- list unmatched reports
             WITH page AS MATERIALIZED (
                 SELECT p.id
-                FROM (SELECT p.id, p.provider, p.reference, p.message_id",
+                FROM (SELECT q.id",
             report_window!(),
-            "   LIMIT $3) AS p
+            "   LIMIT $3) AS q
+                CROSS JOIN LATERAL (SELECT p.* FROM provider_reports AS p WHERE p.id = q.id OFFSET 0) AS p
                 WHERE p.message_id IS NULL AND ($2 = '' OR p.provider = $2)
                   AND NOT EXISTS (SELECT 1 FROM provider_refs AS f
                       WHERE f.provider = p.provider AND f.reference = p.reference AND f.message_id IS NOT NULL)
@@ -154,7 +155,7 @@ impl PostgresStore {
             SELECT s.id AS scanned_to, p.id, p.provider, p.reference, p.state, p.part, p.done_date, p.failure_reason,
                 p.failure_detail, p.failure_code, p.stored_at
             FROM (SELECT (COUNT(*) < $4)::int AS is_short FROM page) AS c
-            LEFT JOIN LATERAL (SELECT p.id",
+            LEFT JOIN LATERAL (SELECT q.id",
             report_window!(),
             "   OFFSET $3 - 1 LIMIT c.is_short) AS s ON true
             LEFT JOIN (page AS k JOIN provider_reports AS p ON p.id = k.id) ON true

@@ -77,7 +77,7 @@ async fn load(connection: &mut Connection, ticker: &Ticker, wanted: &Wanted) -> 
     let mut loaded = lock_clients(connection, ticker, wanted).await?;
     // From here on each statement has a snapshot that is younger than the clients' locks.
     if !wanted.messages.is_empty() {
-        for row in lock_messages(connection, wanted).await? {
+        for row in read_messages(connection, wanted).await? {
             let message = rows::open_message(&row)?;
             loaded.messages.insert(message.key, message);
         }
@@ -90,7 +90,7 @@ async fn load(connection: &mut Connection, ticker: &Ticker, wanted: &Wanted) -> 
     }
     if !wanted.reports.is_empty() {
         let sql = "-- load pending reports
-            SELECT p.id FROM provider_reports AS p WHERE p.id = ANY($1::bigint[]) AND NOT p.is_done";
+            SELECT q.id FROM pending_reports AS q WHERE q.id = ANY($1::bigint[])";
         let reports =
             sqlx::query(sql).bind(wanted.reports.iter().bind_iter()).fetch_all(&mut *connection).await?;
         for row in reports {
@@ -158,17 +158,18 @@ async fn lock_clients(
     })
 }
 
-async fn lock_messages(connection: &mut Connection, wanted: &Wanted) -> Result<Vec<PgRow>, sqlx::Error> {
-    // Only the states are locked, against claims: records never change, and credit locks only under the client's lock.
+/// Nothing of a message changes but under its client's lock, except by a claim. Claims go on: a state that is claimed now
+/// has another fence than the one read here, so the write of a plan that changes it finds a [`StoreError::Conflict`].
+async fn read_messages(connection: &mut Connection, wanted: &Wanted) -> Result<Vec<PgRow>, sqlx::Error> {
     let sql = concat!(
-        "-- lock messages\nSELECT r.client_id, r.id, r.recipient, r.reference, r.part_count, r.price_micros, \
+        "-- load messages\nSELECT r.client_id, r.id, r.recipient, r.reference, r.part_count, r.price_micros, \
          r.on_unknown, r.priority, r.expire_at, ",
         state_columns!(),
-        " FROM (SELECT client_id, id FROM unnest($1::uuid[], $2::uuid[]) AS k (client_id, id) ORDER BY 1, 2) AS k
+        " FROM unnest($1::uuid[], $2::uuid[]) AS k (client_id, id)
           CROSS JOIN LATERAL (
               SELECT m.* FROM message_states AS m
               WHERE m.client_id = k.client_id AND m.id = k.id AND m.id BETWEEN $3 AND $4
-              FOR UPDATE
+              OFFSET 0
           ) AS m
           CROSS JOIN LATERAL (
               SELECT r.* FROM messages AS r
@@ -226,7 +227,7 @@ async fn write(connection: &mut Connection, plan: &Plan, now: Timestamp) -> Resu
     let written = bind_refs(connection, &plan.refs, now).await?;
     if !plan.done_reports.is_empty() {
         let sql = "-- finish reports
-            UPDATE provider_reports SET is_done = true WHERE id = ANY($1::bigint[])";
+            DELETE FROM pending_reports WHERE id = ANY($1::bigint[])";
         let done =
             sqlx::query(sql).bind(plan.done_reports.iter().bind_iter()).execute(&mut *connection).await;
         done.map_err(store_error)?;
@@ -354,9 +355,7 @@ async fn write_keys(connection: &mut Connection, plan: &Plan) -> Result<(), Stor
     let sql = "-- remember keys
         INSERT INTO idempotency_keys (client_id, kind, key, fingerprint, message_id, event_seq, created_at)
         SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::bytea[]), unnest($5::uuid[]),
-            unnest($6::bigint[]), unnest($7::timestamptz[])
-        ON CONFLICT (client_id, kind, key, created_at) DO UPDATE SET fingerprint = excluded.fingerprint,
-            message_id = excluded.message_id, event_seq = excluded.event_seq";
+            unnest($6::bigint[]), unnest($7::timestamptz[])";
     let rows = Columns::of(sqlx::query(sql), &plan.keys)
         .column(|call| call.key.client.as_uuid())
         .column(|call| call.key.kind.as_str())
@@ -424,7 +423,10 @@ async fn change_states(connection: &mut Connection, changes: &[StateChange]) -> 
         () if planted!(DoubleResolve) => changed(sql, "l.state = $21", "$21 = 'HELD'"),
         () => SqlStr::from_static(sql),
     };
-    let rows = Columns::of(sqlx::query(sql), changes)
+    // Claims lock in the same order.
+    let mut ordered: Vec<&StateChange> = changes.iter().collect();
+    ordered.sort_unstable_by_key(|change| change.key);
+    let rows = Columns::of(sqlx::query(sql), &ordered)
         .key(|change| &change.key)
         .state(|change| &change.state)
         .column(|change| change.fence_before)

@@ -139,9 +139,10 @@ fn filling() -> Vec<String> {
             format!("{first}, n, 'credit.topped_up', {at}, 0, 'TOP_UP', 1, 0, '', n, 0"),
         ),
         (
-            "provider_reports (provider, reference, state, part, done_date, stored_at, is_done)",
-            format!("'p', 'r' || n, 'DELIVERED', 0, '', {at}, false"),
+            "provider_reports (provider, reference, state, part, done_date, stored_at)",
+            format!("'p', 'r' || n, 'DELIVERED', 0, '', {at}"),
         ),
+        ("pending_reports", "n".to_owned()),
         ("dead_letters", format!("{first}, {key}, 'p', 'PROVIDER_REJECTED', '', '', false, {at}, NULL")),
     ]
     .map(|(table, columns)| format!("INSERT INTO {table} SELECT {columns} FROM generate_series(1, {ROWS}) AS n"))

@@ -28,7 +28,7 @@ const TABLES: [&str; 5] = ["messages", "message_states", "credit_locks", "events
 /// Which spans a statement may scan when all that it is asked for is of now: from how many before now to how many after.
 /// Those after are empty.
 const HOT: [(&str, i64, i64); 16] = [
-    ("lock messages", 0, 0),
+    ("load messages", 0, 0),
     ("load keys", -1, 1),
     ("read key", -1, 1),
     ("change states", 0, 0),
