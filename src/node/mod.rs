@@ -12,6 +12,7 @@ use delivery::change::Mover;
 use delivery::inbox;
 use delivery::lane::Lanes;
 use delivery::port::Store;
+use delivery::writer::Writer;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -62,12 +63,14 @@ impl Node {
             window: config.simulator.window,
             health: Arc::default(),
         };
+        let writer = Writer::start(mover.clone());
         let shared = Shared { mover, provider, reports_arrived: Arc::default() };
         let (mut api, mut work) = (Tasks::new(), Tasks::new());
-        let applied = inbox::apply(shared.mover.clone(), shared.reports_arrived.clone(), work.stop.clone());
+        let arrived = shared.reports_arrived.clone();
+        let applied = inbox::apply(shared.mover.clone(), writer.clone(), arrived, work.stop.clone());
         work.spawn("reports", applied);
         if config.roles.is_worker() {
-            worker::start(&mut work, config, &shared).await?;
+            worker::start(&mut work, config, &shared, writer).await?;
         }
         let (ready, is_ready) = watch::channel(true);
         let needs = readiness::Needs {

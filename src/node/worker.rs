@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use delivery::dispatch::Dispatcher;
 use delivery::retention::{self, Archive};
+use delivery::writer::Writer;
 use delivery::{inbox, reconcile, sweep};
 use provider::Provider;
 use provider_simulator::{Journal, RemoteSimulator, Simulator};
@@ -17,7 +18,12 @@ use crate::archive::FileArchive;
 use crate::config::Config;
 
 /// Starts its parts; they end with the token of `work`.
-pub(super) async fn start(work: &mut Tasks, config: &Config, shared: &Shared) -> anyhow::Result<()> {
+pub(super) async fn start(
+    work: &mut Tasks,
+    config: &Config,
+    shared: &Shared,
+    writer: Writer,
+) -> anyhow::Result<()> {
     let provider = open_provider(config).await?;
     let (mover, arrived, stop) = (&shared.mover, &shared.reports_arrived, work.stop.clone());
     let (store, timing) = (mover.store.clone(), mover.timing.clone());
@@ -25,7 +31,7 @@ pub(super) async fn start(work: &mut Tasks, config: &Config, shared: &Shared) ->
     let archive = archive.transpose()?.map(|archive| Arc::new(archive) as Arc<dyn Archive>);
 
     let health = shared.provider.health.clone();
-    let dispatcher = Dispatcher::new(mover.clone(), provider.clone(), health, arrived.clone());
+    let dispatcher = Dispatcher::new(mover.clone(), writer, provider.clone(), health, arrived.clone());
     work.spawn("dispatcher", dispatcher.run(stop.clone()));
     work.spawn("inbox", inbox::receive(mover.clone(), provider, arrived.clone(), stop.clone()));
     work.spawn("sweeper", sweep::run(mover.clone(), arrived.clone(), stop.clone()));

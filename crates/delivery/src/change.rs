@@ -1,7 +1,7 @@
 //! The one transaction in which existing messages move: lock and read them, apply what was learned, book it,
 //! commit, then ring and offer. Outcomes, reports and timers all come through here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ledger::LedgerError;
@@ -140,12 +140,12 @@ impl Mover {
         let mut changed = 0;
         // Several things may be learned of one message at once: they are applied to it in turn, and its
         // row is written once.
-        for key in &wanted.messages {
-            let inputs: Vec<&Learned> = learned
-                .iter()
-                .filter(|item| item.key() == *key && is_still_pending(item, &loaded.pending_reports))
-                .collect();
-            self.bind_refs(&mut book, &inputs);
+        let mut by_message: BTreeMap<MessageKey, Vec<&Learned>> = BTreeMap::new();
+        for item in learned.iter().filter(|item| is_still_pending(item, &loaded.pending_reports)) {
+            by_message.entry(item.key()).or_default().push(item);
+        }
+        for (key, inputs) in &by_message {
+            self.bind_refs(&mut book, inputs);
             book.plan.done_reports.extend(inputs.iter().filter_map(|item| match item {
                 Learned::Report(pending) => Some(pending.id),
                 _ => None,
@@ -209,7 +209,9 @@ impl Mover {
 /// Whose points the transaction passes.
 #[cfg(feature = "faults")]
 fn flow(learned: &[Learned]) -> &'static str {
-    match learned.first() {
+    // Outcomes and reports are written together.
+    let outcome = learned.iter().find(|item| matches!(item, Learned::Outcome { .. }));
+    match outcome.or(learned.first()) {
         Some(Learned::Outcome { .. }) => "record",
         Some(Learned::Report(_)) => "report",
         Some(Learned::Cancel { .. }) => "cancel",

@@ -15,6 +15,7 @@ use crate::health::{BREAK_AFTER, Health};
 use crate::model::MessageKey;
 use crate::port::{Claim, Claimed, StoreError, Ticket};
 use crate::transition::Outcome;
+use crate::writer::Writer;
 
 /// The most messages of one claim, and outcomes of one transaction.
 const BATCH: usize = 500;
@@ -26,6 +27,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Works one lane: one provider's messages.
 pub struct Dispatcher {
     mover: Mover,
+    writer: Writer,
     provider: Arc<dyn Provider>,
     window: Arc<Semaphore>,
     window_size: usize,
@@ -44,20 +46,21 @@ impl Dispatcher {
     /// `health` is told of every submit; `early_reports` is notified when a bound reference has reports waiting.
     pub fn new(
         mover: Mover,
+        writer: Writer,
         provider: Arc<dyn Provider>,
         health: Arc<Health>,
         early_reports: Arc<Notify>,
     ) -> Self {
         let window_size = provider.window().clamp(1, Semaphore::MAX_PERMITS);
         let window = Arc::new(Semaphore::new(window_size));
-        Self { mover, provider, window, window_size, health, early_reports }
+        Self { mover, writer, provider, window, window_size, health, early_reports }
     }
 
     /// Works until `stop`; then takes nothing more, lets what is in flight end, writes its outcomes, and returns.
     /// A caller that cannot wait drops this future: what was in flight becomes UNKNOWN by its lease.
     pub async fn run(self, stop: CancellationToken) {
         let (outcomes, written) = mpsc::channel(self.window_size.min(8 * BATCH));
-        let writer = tokio::spawn(write_outcomes(self.mover.clone(), written, self.early_reports.clone()));
+        let writer = tokio::spawn(write_outcomes(self.writer.clone(), written, self.early_reports.clone()));
         let flights = TaskTracker::new();
         let mut backoff = Backoff::default();
         let mut turn = 0;
@@ -230,12 +233,12 @@ fn label(outcome: &Outcome) -> &'static str {
 }
 
 /// Writes whatever outcomes wait in one transaction, then tells the queue.
-async fn write_outcomes(mover: Mover, mut done: mpsc::Receiver<Done>, early_reports: Arc<Notify>) {
+async fn write_outcomes(writer: Writer, mut done: mpsc::Receiver<Done>, early_reports: Arc<Notify>) {
     let mut batch = Vec::with_capacity(BATCH);
     while done.recv_many(&mut batch, BATCH).await > 0 {
         let learned: Vec<Learned> = batch.iter().map(|done| done.learned.clone()).collect();
         let until = batch.iter().map(|done| done.until).max().unwrap_or_else(Instant::now);
-        if write_batch(&mover, &learned, until, &early_reports).await {
+        if write_batch(&writer, &learned, until, &early_reports).await {
             for done in batch.drain(..) {
                 crash_point!("record.done", done.ticket.done()).await;
             }
@@ -245,11 +248,11 @@ async fn write_outcomes(mover: Mover, mut done: mpsc::Receiver<Done>, early_repo
 }
 
 /// Tries again while a claim of the batch may still hold. `false` = given up: the leases decide.
-async fn write_batch(mover: &Mover, learned: &[Learned], until: Instant, early_reports: &Notify) -> bool {
+async fn write_batch(writer: &Writer, learned: &[Learned], until: Instant, early_reports: &Notify) -> bool {
     let never = CancellationToken::new();
     let mut backoff = Backoff::default();
     loop {
-        match mover.apply_each(learned).await {
+        match writer.apply_each(learned.to_vec()).await {
             Ok(moved) => {
                 if moved.has_early_reports {
                     early_reports.notify_one();

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::change::{Learned, Mover};
 use crate::dispatch::Backoff;
-use crate::port::{StoreError, StoredReports};
+use crate::port::{Store, StoreError, StoredReports};
+use crate::writer::Writer;
 
 /// The most reports of one transaction.
 const BATCH: i64 = 500;
@@ -99,7 +100,7 @@ fn give_up(provider: &str, cause: &(dyn std::error::Error + Send + Sync)) -> Sto
 
 /// Applies what waits in the inbox whenever `arrived` says so, until `stop`. The sweeper says so too, for
 /// what a crash left behind.
-pub async fn apply(mover: Mover, arrived: Arc<Notify>, stop: CancellationToken) {
+pub async fn apply(mover: Mover, writer: Writer, arrived: Arc<Notify>, stop: CancellationToken) {
     let mut backoff = Backoff::default();
     loop {
         tokio::select! {
@@ -107,7 +108,7 @@ pub async fn apply(mover: Mover, arrived: Arc<Notify>, stop: CancellationToken) 
             () = stop.cancelled() => return,
             () = arrived.notified() => {}
         }
-        match apply_pending(&mover).await {
+        match write_pending(&mover, &writer).await {
             Ok(()) => backoff = Backoff::default(),
             Err(error) => {
                 tracing::warn!(error = ?error, "reports were not applied, trying again");
@@ -118,14 +119,28 @@ pub async fn apply(mover: Mover, arrived: Arc<Notify>, stop: CancellationToken) 
     }
 }
 
-/// Applies every pending report whose message is known.
+/// Applies every pending report whose message is known, each page in a transaction of its own.
 pub async fn apply_pending(mover: &Mover) -> Result<(), StoreError> {
     let mut after = 0;
-    loop {
-        let pending = crash_point!("report.pending", mover.store.pending_reports(after, BATCH)).await?;
-        let Some(last) = pending.last() else { return Ok(()) };
-        after = last.id;
-        let learned: Vec<Learned> = pending.into_iter().map(Learned::Report).collect();
+    while let Some(learned) = pending_after(mover.store.as_ref(), &mut after).await? {
         mover.apply_each(&learned).await?;
     }
+    Ok(())
+}
+
+/// The same through the writer.
+async fn write_pending(mover: &Mover, writer: &Writer) -> Result<(), StoreError> {
+    let mut after = 0;
+    while let Some(learned) = pending_after(mover.store.as_ref(), &mut after).await? {
+        writer.apply_each(learned).await?;
+    }
+    Ok(())
+}
+
+/// The next page, if there is one; `after` goes on to its end.
+async fn pending_after(store: &dyn Store, after: &mut i64) -> Result<Option<Vec<Learned>>, StoreError> {
+    let pending = crash_point!("report.pending", store.pending_reports(*after, BATCH)).await?;
+    let Some(last) = pending.last() else { return Ok(None) };
+    *after = last.id;
+    Ok(Some(pending.into_iter().map(Learned::Report).collect()))
 }

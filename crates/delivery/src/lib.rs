@@ -31,3 +31,4 @@ pub mod statement;
 pub mod sweep;
 pub mod top_up;
 pub mod watch;
+pub mod writer;
