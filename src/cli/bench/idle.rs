@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use serde::Serialize;
@@ -14,6 +15,9 @@ use crate::cli::connect::Global;
 use crate::cli::exit::Failed;
 use crate::cli::output;
 
+/// After so long a connection of PostgreSQL that does nothing has told of all that it did.
+const TOLD: Duration = Duration::from_secs(11);
+
 /// The result. Memory is that of the process which takes the calls, transactions are those of the nodes' database; `None`
 /// where it is not known.
 #[derive(Serialize)]
@@ -24,7 +28,7 @@ pub struct Idle {
     pub connections: u32,
     /// Until each of them had its first frame.
     pub opening_seconds: f64,
-    /// How long they were idle, and how long the server was left alone before them.
+    /// How long is measured without them, and then with them.
     pub duration_seconds: f64,
     pub resident_mib_before: Option<f64>,
     /// At the end, with the heartbeats that came meanwhile.
@@ -65,12 +69,16 @@ pub async fn measure(global: &Global, args: &Args, target: &Target, count: u32) 
     })
 }
 
-/// While nothing is done for as long as is measured.
+/// While nothing is done for as long as is measured; what was done before is not in it.
 async fn transactions_per_second(args: &Args) -> Option<f64> {
+    let program = args.bare_postgres.as_deref();
+    if program.is_some() {
+        sleep(TOLD).await;
+    }
     let begin = Instant::now();
-    let first = transactions(args.bare_postgres.as_deref()).await;
+    let first = transactions(program).await;
     sleep(args.duration).await;
-    let last = transactions(args.bare_postgres.as_deref()).await;
+    let last = transactions(program).await;
     last.zip(first).map(|(last, first)| (last - first) / begin.elapsed().as_secs_f64())
 }
 
