@@ -106,13 +106,17 @@ async fn subscribers_that_get_nothing_are_measured_without_a_load(mode: Mode) {
 async fn a_bench_of_a_running_server_makes_clients_of_its_own(mode: Mode) {
     let mut herald = Herald::start(mode, Setup::default()).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let settings = [
-        ("HERALD_ADDRESS", herald.address().to_string()),
-        ("HERALD_API_KEY", herald.operator_key().to_owned()),
-    ];
+    let settings = || {
+        let key = herald.operator_key().to_owned();
+        [("HERALD_ADDRESS", herald.address().to_string()), ("HERALD_API_KEY", key)]
+    };
     let by = ["--connect", "--by", "batch", "--batch", "10", "--clients", "2", "--connections", "1"];
-    let summary = bench(folder.path(), settings, &by).await;
+    let summary = bench(folder.path(), settings(), &by).await;
     assert_all_delivered(&summary);
     assert_eq!((summary["by"].as_str(), summary["batch"].as_u64()), (Some("batch"), Some(10)));
+    let by = ["--connect", "--idle-subscribers", "20", "--clients", "2"];
+    let idle = bench(folder.path(), settings(), &by).await;
+    assert_eq!(idle["idle_subscribers"].as_u64(), Some(20));
+    assert!(idle["resident_mib"].is_null(), "the memory of a process that is not its own: {idle}");
     herald.finish().await;
 }

@@ -83,6 +83,7 @@ fn draw_on(svg: &mut String, results: &Results) -> Result<(), Box<dyn std::error
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .margin(12)
+        .margin_right(28)
         .x_label_area_size(44)
         .y_label_area_size(66)
         .build_cartesian_2d(rates.log_scale(), millis.log_scale())?;

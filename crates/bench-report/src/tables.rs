@@ -146,8 +146,8 @@ fn left(loads: &[&Load]) -> Option<String> {
         }
         let due =
             load.rate.map(|rate| format!(", {} due per second", grouped(rate as f64))).unwrap_or_default();
-        let clients = grouped(load.clients as f64);
-        (!said.is_empty()).then(|| format!("- {}, {clients} clients{due}: {}.", by(load), said.join("; ")))
+        let clients = counted(load.clients, "client");
+        (!said.is_empty()).then(|| format!("- {}, {clients}{due}: {}.", by(load), said.join("; ")))
     };
     let said: Vec<String> = loads.iter().filter_map(|load| of(load)).collect();
     (!said.is_empty()).then(|| format!("Of their messages:\n\n{}", said.join("\n")))
@@ -226,6 +226,10 @@ fn kilobytes(bytes: f64) -> String {
 
 /// In the unit that the first needs.
 fn latency(Latency { p50, p99, p999 }: Latency) -> String {
+    if p50 <= 0.0 {
+        // None that was due in the time came to an answer.
+        return "–".to_owned();
+    }
     if p50 >= 1_000.0 {
         return format!("{:.2}, {:.2}, {:.2} s", p50 / 1_000.0, p99 / 1_000.0, p999 / 1_000.0);
     }

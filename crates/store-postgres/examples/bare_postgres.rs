@@ -224,7 +224,7 @@ async fn wal(connection: &mut PgConnection) -> Result<Wal, sqlx::Error> {
     Ok(Wal { bytes: row.get("bytes"), syncs: syncs.unwrap_or(0.0) })
 }
 
-/// Of this database, whoever's. A server tells of its own within a second, an idle one within ten.
+/// Of this database, whoever's. Those of a connection that has nothing to do may be missing until it is used again.
 async fn transactions(connection: &mut PgConnection) -> Result<f64, sqlx::Error> {
     let sql = "SELECT (xact_commit + xact_rollback)::float8 FROM pg_stat_database WHERE datname = current_database()";
     Ok(sqlx::query(sql).fetch_one(connection).await?.get(0))

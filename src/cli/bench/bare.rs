@@ -59,7 +59,7 @@ pub struct BarePostgres {
 pub struct Counters {
     /// Bytes of WAL since the server was made.
     pub wal_bytes: f64,
-    /// Transactions of the nodes' database since it was made. PostgreSQL may tell of one ten seconds late.
+    /// Transactions of the nodes' database since it was made. A connection's last ones may be told when it is used again.
     pub transactions: f64,
 }
 

@@ -15,8 +15,8 @@ use crate::cli::connect::Global;
 use crate::cli::exit::Failed;
 use crate::cli::output;
 
-/// After so long a connection of PostgreSQL that does nothing has told of all that it did.
-const TOLD: Duration = Duration::from_secs(11);
+/// A connection of PostgreSQL tells of its last transactions when it is used again: in this time all of a pool are.
+const TOLD: Duration = Duration::from_secs(30);
 
 /// The result. Memory is that of the process which takes the calls, transactions are those of the nodes' database; `None`
 /// where it is not known.

@@ -87,6 +87,8 @@ fn grown(
     for (name, value) in &mut last {
         *value -= first.get(name).copied().unwrap_or(0.0);
     }
+    // Another server of that name has ended and taken its counts along.
+    last.retain(|_, value| *value >= 0.0);
     last
 }
 
