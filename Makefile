@@ -1,7 +1,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help dev cluster test chaos backlog upgrade fuzz check fmt bench bench-nodes
+.PHONY: help dev cluster test chaos backlog upgrade fuzz check fmt bench bench-embedded bench-nodes
 
 CARGO ?= cargo
 ARGS ?=
@@ -9,7 +9,7 @@ PROFILE ?= release
 SCRIPTS := .ci/run $(wildcard tests/services/*.sh tests/tools/*.sh tests/fuzz/*.sh)
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  ARGS="..." is handed on, as in: make dev ARGS="--help", make test ARGS="-p ledger"'
 
 dev: ## Run Herald in one process, with nothing to install; state is kept in .herald/.
@@ -57,11 +57,16 @@ fmt: ## Format the Rust code.
 	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml
 
-bench: ## Measure accepted/s, delivered/s and latencies, beside bare SQLite with the same rows.
+bench: ## Measure the standard set and tell it in docs/performance.md; BENCH_SECONDS=2 to try it, BENCH_AGAIN=1 to repeat it.
+	$(CARGO) build --release -p herald -p store-postgres -p store-sqlite -p bench-report \
+	--bin herald --bin bench-report --example bare_postgres --example bare_sqlite
+	tests/services/with-services.sh tests/tools/bench-set.sh target/release
+
+bench-embedded: ## One run of the embedded server, beside bare SQLite with the same rows; ARGS="--rate 500" and others.
 	$(CARGO) build --release -p herald -p store-sqlite --bin herald --example bare_sqlite
 	target/release/herald bench --bare-sqlite target/release/examples/bare_sqlite $(ARGS)
 
-bench-nodes: ## The same of an API node and a worker on PostgreSQL, NATS and Redis; ARGS="--by stream --clients 1000" and others.
+bench-nodes: ## The same of nodes on PostgreSQL, NATS and Redis; ARGS="--by stream --clients 1000" and others.
 	$(CARGO) build --release -p herald -p store-postgres --bin herald --example bare_postgres
 	tests/services/with-services.sh tests/tools/bench-nodes.sh target/release/herald \
 	--bare-postgres target/release/examples/bare_postgres $(ARGS)

@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         prost_types::FileDescriptorSet::decode(compiler.encode_file_descriptor_set().as_slice())?;
     tonic_prost_build::configure()
         .build_client(false)
+        .codec_path("crate::codec::ProstCodec")
         .extern_path(GOOGLE_RPC.0, GOOGLE_RPC.1)
         .skip_debug(MASKED)
         .compile_fds(descriptors)?;

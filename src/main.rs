@@ -8,6 +8,7 @@ mod app;
 mod archive;
 mod auth;
 mod cli;
+mod codec;
 mod config;
 mod engines;
 mod grpc;

@@ -7,6 +7,7 @@
 mod bare;
 mod callers;
 mod deliveries;
+mod idle;
 mod load;
 mod progress;
 mod servers;
@@ -27,6 +28,7 @@ use super::exit::Failed;
 use super::output;
 use super::serve::shutdown_signal;
 use deliveries::Deliveries;
+use idle::Idle;
 use load::{Load, Schedule};
 use summary::Summary;
 use target::Target;
@@ -77,6 +79,14 @@ pub struct Args {
     /// the moment a message was due, so a slow server does not hide behind the load that it holds up.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
+    /// Messages are only accepted while it is measured: the worker is started after the load, and how long it takes over the
+    /// backlog is told.
+    #[arg(long, requires = "nodes")]
+    burst: bool,
+    /// Subscriptions that get nothing, instead of a load: tells what each of them costs the server, over the time of --duration.
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["rate", "burst", "bare_sqlite"],
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    idle_subscribers: Option<u32>,
     /// Connections that share the load.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     connections: u32,
@@ -118,27 +128,53 @@ impl Window {
 }
 
 pub async fn run(global: &Global, args: Args) -> Result<(), Failed> {
-    let target =
+    let mut target =
         if args.connect { Target::running(global, &args).await? } else { Target::own(global, &args).await? };
     let measured = tokio::select! {
-        measured = measure(global, &args, &target) => measured,
+        measured = measure(global, &args, &mut target) => measured,
         () = shutdown_signal() => Err(anyhow!("stopped before the end of the measurement").into()),
     };
     target.stop().await;
-    let mut summary = measured?;
-    if let Some(program) = &args.bare_sqlite {
-        summary.bare_sqlite = Some(bare::sqlite(program, &args.folder, &summary).await?);
-    }
-    if let Some(program) = &args.bare_postgres {
-        summary.bare_postgres = Some(bare::postgres(program).await?);
+    let mut measured = measured?;
+    if let Measured::Load(summary) = &mut measured {
+        if let Some(program) = &args.bare_sqlite {
+            summary.bare_sqlite = Some(bare::sqlite(program, &args.folder, summary).await?);
+        }
+        if let Some(program) = &args.bare_postgres {
+            summary.bare_postgres = Some(bare::postgres(program).await?);
+        }
     }
     match global.output {
-        Output::Table => output::line(&summary.table()),
-        mode => output::value(mode, &summary),
+        Output::Table => output::line(&measured.table()),
+        mode => output::value(mode, &measured),
     }
 }
 
-async fn measure(global: &Global, args: &Args, target: &Target) -> Result<Summary, Failed> {
+/// What came of it.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Measured {
+    Load(Box<Summary>),
+    Idle(Idle),
+}
+
+impl Measured {
+    fn table(&self) -> String {
+        match self {
+            Self::Load(summary) => summary.table(),
+            Self::Idle(idle) => idle.table(),
+        }
+    }
+}
+
+async fn measure(global: &Global, args: &Args, target: &mut Target) -> Result<Measured, Failed> {
+    match args.idle_subscribers {
+        Some(count) => Ok(Measured::Idle(idle::measure(global, args, target, count).await?)),
+        None => Ok(Measured::Load(Box::new(measure_load(global, args, target).await?))),
+    }
+}
+
+async fn measure_load(global: &Global, args: &Args, target: &mut Target) -> Result<Summary, Failed> {
     let deliveries = Arc::new(Deliveries::default());
     let listening = deliveries.listen(&target.listeners, global.patience()).await?;
 
@@ -163,6 +199,9 @@ async fn measure(global: &Global, args: &Args, target: &Target) -> Result<Summar
     let running = tokio::spawn(load.run());
     let usage = Usage::between(target, window, args.bare_postgres.as_deref()).await;
     let outcome = running.await.context("the load failed")?;
+    if let Some(servers) = &mut target.servers {
+        servers.start_worker().await?;
+    }
     let drained = deliveries.drain().await;
     progress.abort();
     drop(listening);

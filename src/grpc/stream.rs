@@ -68,7 +68,7 @@ pub async fn open<F: Filter, M: Frames<F>>(
     // The writer's end comes after the frames that still wait, unless they are cut off.
     let last = futures_util::stream::once(ended).filter_map(|why| async move { why.ok().map(Err) });
     let sent = ReceiverStream::new(sent).take_until(cut.cancelled_owned());
-    Ok(Box::pin(sent.map(Ok).chain(last)))
+    Ok(Box::pin(sent.map(|frame| Ok(*frame)).chain(last)))
 }
 
 /// When the key of an open stream is looked at again.
@@ -86,7 +86,8 @@ struct Writer<F: Filter, M: Frames<F>> {
     app: Arc<App>,
     caller: Caller,
     filter: F,
-    frames: mpsc::Sender<M::Frame>,
+    /// Boxed: a channel keeps room for 32 of what it carries, also while it is empty.
+    frames: mpsc::Sender<Box<M::Frame>>,
     recheck: Interval,
     /// Canceled when the key has ended: what waits for the reader is not for it any more.
     cut: CancellationToken,
@@ -124,7 +125,7 @@ impl<F: Filter, M: Frames<F>> Writer<F, M> {
     /// The last frame of a server that stops. A reader that has fallen behind does not get it, and resumes from
     /// the last one it has.
     fn end(&self, cursor: i64) -> Status {
-        let _ = self.frames.try_send(self.heartbeat_frame(cursor));
+        let _ = self.frames.try_send(Box::new(self.heartbeat_frame(cursor)));
         status::shutting_down()
     }
 
@@ -169,7 +170,7 @@ impl<F: Filter, M: Frames<F>> Writer<F, M> {
             tokio::select! {
                 biased;
                 slot = self.frames.reserve() => {
-                    slot.map_err(|_| status::shutting_down())?.send(frame);
+                    slot.map_err(|_| status::shutting_down())?.send(Box::new(frame));
                     return Ok(());
                 }
                 () = self.app.streams_end.cancelled() => return Err(status::shutting_down()),

@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store-postgres", &["delivery", "ledger", "message", "provider"]),
     ("provider-simulator", &["message", "provider"]),
     ("conformance", &["delivery", "ledger", "message", "provider", "routing"]),
+    ("bench-report", &[]),
     ("herald-sdk", &[]),
     (
         ROOT,

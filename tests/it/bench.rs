@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bench_report::{BEGIN, END};
 use serde_json::Value;
 
 use crate::support::{Herald, Mode, Process, Program, Setup, in_both_modes};
@@ -9,6 +10,7 @@ use crate::support::{Herald, Mode, Process, Program, Setup, in_both_modes};
 in_both_modes! {
     a_bench_of_its_own_servers_tells_what_each_of_them_spent,
     a_bench_of_a_running_server_makes_clients_of_its_own,
+    subscribers_that_get_nothing_are_measured_without_a_load,
 }
 
 /// Runs a bench of about a second, and answers what it printed.
@@ -53,18 +55,68 @@ async fn a_bench_of_its_own_servers_tells_what_each_of_them_spent(mode: Mode) {
         let spent = &summary["server"]["cpu_micros_per_message"][name];
         assert!(spent.as_f64().is_some_and(|spent| spent > 0.0), "{name} in {summary}");
     }
+    assert_is_told(folder.path(), &summary, "| stream | 3 |");
+}
+
+#[tokio::test]
+async fn a_burst_is_accepted_without_a_worker_and_delivered_when_it_comes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let backing = Mode::Engines.backing(folder.path()).await;
+    let place = folder.path().to_str().expect("a name in UTF-8");
+    let summary = bench(folder.path(), backing.settings(), &["--nodes", "--burst", "--folder", place]).await;
+    assert_all_delivered(&summary);
+    assert_eq!(
+        (summary["burst"].as_bool(), summary["delivered_per_second"].as_f64()),
+        (Some(true), Some(0.0))
+    );
+    let spent = &summary["server"]["cpu_micros_per_message"];
+    assert!(spent["api"].is_number() && spent["worker"].is_null(), "{summary}");
+    assert_is_told(folder.path(), &summary, "a burst");
+}
+
+/// What a bench prints is what the report reads.
+fn assert_is_told(folder: &Path, printed: &Value, by: &str) {
+    std::fs::write(folder.join("result.json"), printed.to_string()).expect("the folder takes files");
+    std::fs::write(folder.join("machine.txt"), "Some machine.").expect("the folder takes files");
+    let document = folder.join("performance.md");
+    std::fs::write(&document, format!("{BEGIN}\n{END}\n")).expect("the folder takes files");
+    bench_report::render(folder, &document, &folder.join("performance.svg")).expect("it can be read");
+    let told = std::fs::read_to_string(&document).expect("it was written");
+    assert!(told.contains(by), "{told}");
+}
+
+async fn subscribers_that_get_nothing_are_measured_without_a_load(mode: Mode) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let backing = mode.backing(folder.path()).await;
+    let place = folder.path().to_str().expect("a name in UTF-8");
+    let nodes: &[&str] = if mode == Mode::Engines { &["--nodes"] } else { &[] };
+    let settings = backing.settings().filter(|_| mode == Mode::Engines);
+    let by = ["--idle-subscribers", "200", "--clients", "3", "--connections", "5", "--folder", place];
+    let idle = bench(folder.path(), settings, &[&by, nodes].concat()).await;
+    let counts = ["idle_subscribers", "clients", "connections"].map(|name| idle[name].as_u64());
+    assert_eq!(counts, [Some(200), Some(3), Some(5)]);
+    let [before, after, each] =
+        ["resident_mib_before", "resident_mib", "kib_per_subscriber"].map(|name| idle[name].as_f64());
+    assert!(before < after && each > Some(0.0), "{idle}");
+    // Nobody gave it the program that counts them.
+    assert!(idle["transactions_per_second"].is_null(), "{idle}");
+    assert_is_told(folder.path(), &idle, "200 of 3 clients on 5 connections");
 }
 
 async fn a_bench_of_a_running_server_makes_clients_of_its_own(mode: Mode) {
     let mut herald = Herald::start(mode, Setup::default()).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let settings = [
-        ("HERALD_ADDRESS", herald.address().to_string()),
-        ("HERALD_API_KEY", herald.operator_key().to_owned()),
-    ];
+    let settings = || {
+        let key = herald.operator_key().to_owned();
+        [("HERALD_ADDRESS", herald.address().to_string()), ("HERALD_API_KEY", key)]
+    };
     let by = ["--connect", "--by", "batch", "--batch", "10", "--clients", "2", "--connections", "1"];
-    let summary = bench(folder.path(), settings, &by).await;
+    let summary = bench(folder.path(), settings(), &by).await;
     assert_all_delivered(&summary);
     assert_eq!((summary["by"].as_str(), summary["batch"].as_u64()), (Some("batch"), Some(10)));
+    let by = ["--connect", "--idle-subscribers", "20", "--clients", "2"];
+    let idle = bench(folder.path(), settings(), &by).await;
+    assert_eq!(idle["idle_subscribers"].as_u64(), Some(20));
+    assert!(idle["resident_mib"].is_null(), "the memory of a process that is not its own: {idle}");
     herald.finish().await;
 }

@@ -11,8 +11,8 @@ use herald_sdk::v1::{self, ErrorReason};
 use herald_sdk::{Client, Item};
 
 use crate::support::{
-    Account, DRAIN, Herald, Mode, NewAccount, Setup, assert_refused, free_port, in_both_modes, nothing_held,
-    refusal, sms, soon,
+    Account, DRAIN, Herald, Mode, NewAccount, Setup, assert_refused, free_port, in_both_modes, metric,
+    nothing_held, refusal, sms, soon,
 };
 
 in_both_modes! {
@@ -20,6 +20,7 @@ in_both_modes! {
     a_token_is_good_on_every_call_that_takes_one,
     without_a_token_a_stream_begins_now_and_from_oldest_it_begins_at_one,
     filters_hide_what_was_not_asked_for_and_heartbeats_cover_it,
+    a_quiet_stream_leaves_the_log_alone,
     a_token_that_is_foreign_malformed_or_ambiguous_is_refused,
     a_token_that_has_aged_out_is_told_so_with_the_oldest_that_is_good,
     a_server_that_stops_ends_its_streams_at_once_and_the_sdk_resumes_on_the_next,
@@ -141,6 +142,35 @@ async fn filters_hide_what_was_not_asked_for_and_heartbeats_cover_it(mode: Mode)
     let of_second =
         reports(v1::SubscribeDeliveryReportsRequest { message_ids: ids_wanted, ..Default::default() }).await;
     assert_eq!(ids(&of_second), vec![second.clone(); 4]);
+    herald.finish().await;
+}
+
+async fn a_quiet_stream_leaves_the_log_alone(mode: Mode) {
+    let metrics = format!("127.0.0.1:{}", free_port());
+    let setup = Setup::default().set("HERALD_METRICS_LISTEN", &metrics).set("HERALD_HEARTBEAT_MS", 20);
+    let mut herald = Herald::start(mode, setup).await;
+    let account = herald.account(NewAccount::default()).await;
+    let mut stream = events(&account.client, v1::SubscribeEventsRequest::default()).await;
+    for _ in 0..2 {
+        heartbeat(&mut stream).await;
+    }
+    let reads = async || metric(&metrics, "herald_log_reads_total").await;
+    let before = reads().await;
+    for _ in 0..20 {
+        heartbeat(&mut stream).await;
+    }
+    assert_eq!(reads().await, before, "a heartbeat reads the log");
+    account.client.send(sms("+12025550100", "Hello")).await.expect("it is accepted");
+    let first = soon("an event", async {
+        loop {
+            let frame = stream.message().await.expect("no error").expect("a frame");
+            if let Some(EventFrame::Event(event)) = frame.frame {
+                return event;
+            }
+        }
+    });
+    assert_eq!(first.await.r#type, "message.queued");
+    nothing_held(&account.client).await;
     herald.finish().await;
 }
 

@@ -48,6 +48,7 @@ async fn read(store: Arc<dyn Store>, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>
         }
         // Whoever has left needs no page.
         batch.retain(|one| !one.answer.is_closed());
+        metrics::counter!("herald_log_reads_total").increment(1);
         let asked: Vec<PageAsked> = batch.iter().map(|one| one.asked).collect();
         match store.event_pages(&asked).await {
             Ok(pages) => {

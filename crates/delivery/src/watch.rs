@@ -55,6 +55,8 @@ pub struct Subscription {
     channel: Arc<Channel>,
     newest: watch::Receiver<i64>,
     cursor: i64,
+    /// The log may have more after the cursor: it is read. Otherwise a ring is waited for.
+    has_more: bool,
 }
 
 impl Hub {
@@ -93,7 +95,7 @@ impl Hub {
             Start::Oldest => page.oldest_seq - 1,
             Start::After(seq) => check_position(seq, page.oldest_seq, page.last_seq)?,
         };
-        Ok(Subscription { hub: self.clone(), channel, newest, cursor })
+        Ok(Subscription { hub: self.clone(), channel, newest, cursor, has_more: true })
     }
 
     fn channel(&self, client: ClientId) -> Arc<Channel> {
@@ -197,9 +199,14 @@ impl Subscription {
     }
 
     /// Waits for the next events, at most `limit`, in order and without a gap. Cancel-safe: a dropped wait
-    /// loses nothing.
+    /// loses nothing, and the next one goes on waiting without a look at the log.
     pub async fn next(&mut self, limit: usize) -> Result<Vec<Arc<Event>>, WatchError> {
         loop {
+            while !self.has_more {
+                // The sender lives in the channel that this subscription holds.
+                let is_gone = self.newest.changed().await.is_err();
+                self.has_more = is_gone || *self.newest.borrow_and_update() > self.cursor;
+            }
             // Marked as seen before the read: a ring during the read wakes the next wait.
             self.newest.borrow_and_update();
             let events = self.channel.read(&self.hub.pages, self.cursor, limit).await?;
@@ -207,12 +214,7 @@ impl Subscription {
                 self.cursor = last.seq;
                 return Ok(events);
             }
-            loop {
-                // The sender lives in the channel that this subscription holds.
-                if self.newest.changed().await.is_err() || *self.newest.borrow_and_update() > self.cursor {
-                    break;
-                }
-            }
+            self.has_more = false;
         }
     }
 }

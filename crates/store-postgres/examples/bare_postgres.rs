@@ -5,8 +5,8 @@
 //! transaction as durable as the product's. Then it copies message rows alone, which is the ceiling. Prints JSON; `herald
 //! bench --nodes --bare-postgres PROGRAM` runs it.
 //!
-//! Arguments: `--url URL --batch MESSAGES --messages MESSAGES`, or `--url URL --wal` for the bytes of WAL that the server has
-//! written since it was made.
+//! Arguments: `--url URL --batch MESSAGES --messages MESSAGES`, or `--url URL --counters` for the bytes of WAL that the server
+//! has written since it was made, and the transactions of that database.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -78,15 +78,16 @@ struct Args {
     url: String,
     batch: i64,
     messages: i64,
-    wal: bool,
+    counters: bool,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::read()?;
     let mut server = PgConnection::connect(&args.url).await?;
-    if args.wal {
-        println!("{}", wal(&mut server).await?.bytes);
+    if args.counters {
+        let wal_bytes = wal(&mut server).await?.bytes;
+        println!("{}", json!({ "wal_bytes": wal_bytes, "transactions": transactions(&mut server).await? }));
         return Ok(());
     }
     let name = format!("herald_bare_{}", std::process::id());
@@ -100,11 +101,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 impl Args {
     fn read() -> Result<Self, String> {
-        let mut args = Self { url: String::new(), batch: 500, messages: 100_000, wal: false };
+        let mut args = Self { url: String::new(), batch: 500, messages: 100_000, counters: false };
         let mut words = std::env::args().skip(1);
         while let Some(name) = words.next() {
-            if name == "--wal" {
-                args.wal = true;
+            if name == "--counters" {
+                args.counters = true;
                 continue;
             }
             let value = words.next().ok_or(format!("{name} needs a value"))?;
@@ -221,4 +222,10 @@ async fn wal(connection: &mut PgConnection) -> Result<Wal, sqlx::Error> {
     };
     let syncs: Option<f64> = sqlx::query(syncs).fetch_one(connection).await?.get(0);
     Ok(Wal { bytes: row.get("bytes"), syncs: syncs.unwrap_or(0.0) })
+}
+
+/// Of this database, whoever's. Those of a connection that has nothing to do may be missing until it is used again.
+async fn transactions(connection: &mut PgConnection) -> Result<f64, sqlx::Error> {
+    let sql = "SELECT (xact_commit + xact_rollback)::float8 FROM pg_stat_database WHERE datname = current_database()";
+    Ok(sqlx::query(sql).fetch_one(connection).await?.get(0))
 }

@@ -54,6 +54,15 @@ pub struct BarePostgres {
     pub copied_per_second: f64,
 }
 
+/// What a PostgreSQL server counts.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Counters {
+    /// Bytes of WAL since the server was made.
+    pub wal_bytes: f64,
+    /// Transactions of the nodes' database since it was made. A connection's last ones may be told when it is used again.
+    pub transactions: f64,
+}
+
 /// Writes as many messages as the server has, in transactions as large as its were on average, to the same disk.
 pub async fn sqlite(program: &Path, folder: &Path, summary: &Summary) -> anyhow::Result<BareSqlite> {
     let batch = summary.server.accept_batch.map_or(1, |mean| mean.round().max(1.0) as u64);
@@ -69,9 +78,9 @@ pub async fn postgres(program: &Path) -> anyhow::Result<BarePostgres> {
     run(program, &["--url", &postgres_url()?, "--batch", &batch, "--messages", &messages]).await
 }
 
-/// Bytes of WAL that the nodes' PostgreSQL has written since it was made.
-pub async fn wal_bytes(program: &Path) -> anyhow::Result<f64> {
-    run(program, &["--url", &postgres_url()?, "--wal"]).await
+/// What the nodes' PostgreSQL has counted so far.
+pub async fn counters(program: &Path) -> anyhow::Result<Counters> {
+    run(program, &["--url", &postgres_url()?, "--counters"]).await
 }
 
 fn postgres_url() -> anyhow::Result<String> {

@@ -28,6 +28,15 @@ pub struct Servers {
     /// The first takes the calls.
     pub processes: Vec<Server>,
     folder: PathBuf,
+    /// The worker, where it is started after the load.
+    worker_later: Option<Node>,
+}
+
+/// What becomes a node.
+struct Node {
+    role: &'static str,
+    metrics: SocketAddr,
+    command: Command,
 }
 
 /// One process of Herald.
@@ -65,11 +74,12 @@ impl Servers {
         let ready: Ready = server.first_line().await?;
         server.metrics = ready.metrics_address;
         let url = format!("http://{}", ready.address);
-        Ok(Self { url, operator_key: ready.admin_key, processes: vec![server], folder })
+        Ok(Self { url, operator_key: ready.admin_key, processes: vec![server], folder, worker_later: None })
     }
 
-    /// An API node, a worker and a provider, on the engines that the environment names, whose database is empty.
-    pub async fn nodes(parent: &Path, seed: u64, provider_scale: f64) -> anyhow::Result<Self> {
+    /// An API node, a worker and a provider, on the engines that the environment names, whose database is empty. With `burst`
+    /// the worker waits for [`Servers::start_worker`].
+    pub async fn nodes(parent: &Path, seed: u64, provider_scale: f64, burst: bool) -> anyhow::Result<Self> {
         let folder = new_folder(parent)?;
         std::fs::create_dir(&folder)?;
         let key_file = folder.join("operator.key");
@@ -95,27 +105,22 @@ impl Servers {
         let provider: Simulator = simulator.first_line().await?;
 
         let listen = free_address()?;
-        let mut processes = Vec::new();
-        for name in ["api", "worker"] {
-            let metrics = free_address()?;
-            let mut node = herald()?;
-            node.arg("serve")
-                .env("HERALD_ROLES", name)
-                .env("HERALD_LISTEN", listen.to_string())
-                .env("HERALD_METRICS_LISTEN", metrics.to_string())
-                .env("HERALD_PEPPER_FILE", &pepper)
-                .env("HERALD_SIMULATOR__ADDRESS", provider.address.to_string())
-                // The load comes from one address on few connections.
-                .envs(limits())
-                .env("HERALD_LIMITS__STREAMS_PER_KEY", STREAMS_PER_KEY)
-                .env("HERALD_LOG", "warn");
-            let mut server = Server::spawn(name, node)?;
-            server.metrics = Some(metrics);
-            server.ready().await?;
-            processes.push(server);
+        let api = Node::new("api", listen, &pepper, &provider)?.start().await?;
+        let worker_later = Some(Node::new("worker", listen, &pepper, &provider)?);
+        let url = format!("http://{listen}");
+        let mut servers = Self { url, operator_key, processes: vec![api, simulator], folder, worker_later };
+        if !burst {
+            servers.start_worker().await?;
         }
-        processes.push(simulator);
-        Ok(Self { url: format!("http://{listen}"), operator_key, processes, folder })
+        Ok(servers)
+    }
+
+    /// Starts the worker, if it waits for that.
+    pub async fn start_worker(&mut self) -> anyhow::Result<()> {
+        if let Some(worker) = self.worker_later.take() {
+            self.processes.push(worker.start().await?);
+        }
+        Ok(())
     }
 
     /// Ends them and removes their files. There is nothing to drain.
@@ -128,6 +133,38 @@ impl Servers {
         if let Err(error) = std::fs::remove_dir_all(&self.folder) {
             eprintln!("{} was not removed: {error}", self.folder.display());
         }
+    }
+}
+
+impl Node {
+    fn new(
+        role: &'static str,
+        listen: SocketAddr,
+        pepper: &Path,
+        provider: &Simulator,
+    ) -> anyhow::Result<Self> {
+        let metrics = free_address()?;
+        let mut command = herald()?;
+        command
+            .arg("serve")
+            .env("HERALD_ROLES", role)
+            .env("HERALD_LISTEN", listen.to_string())
+            .env("HERALD_METRICS_LISTEN", metrics.to_string())
+            .env("HERALD_PEPPER_FILE", pepper)
+            .env("HERALD_SIMULATOR__ADDRESS", provider.address.to_string())
+            // The load comes from one address on few connections.
+            .envs(limits())
+            .env("HERALD_LIMITS__STREAMS_PER_KEY", STREAMS_PER_KEY)
+            .env("HERALD_LOG", "warn");
+        Ok(Self { role, metrics, command })
+    }
+
+    /// Answers when it is ready.
+    async fn start(self) -> anyhow::Result<Server> {
+        let mut server = Server::spawn(self.role, self.command)?;
+        server.metrics = Some(self.metrics);
+        server.ready().await?;
+        Ok(server)
     }
 }
 

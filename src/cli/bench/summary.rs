@@ -20,6 +20,8 @@ pub struct Summary {
     /// Of the open loop.
     pub rate: Option<u32>,
     pub by: By,
+    /// The worker was started after the load.
+    pub burst: bool,
     /// Messages of one call, by batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<u32>,
@@ -91,6 +93,7 @@ impl Summary {
             r#loop: if args.rate.is_some() { "open" } else { "closed" },
             rate: args.rate,
             by: args.by,
+            burst: args.burst,
             batch: (args.by == By::Batch).then_some(args.batch),
             clients,
             duration_seconds: seconds,
@@ -127,6 +130,7 @@ impl Summary {
         let errors: Vec<_> = self.errors.iter().map(|(name, count)| (name.as_str(), *count)).collect();
         let ended: Vec<_> = self.ended.iter().map(|(name, count)| (*name, *count)).collect();
         let pace = match self.rate {
+            None if self.burst => format!("closed loop, {} in flight, no worker meanwhile", self.concurrency),
             Some(rate) => format!("open loop, {rate} messages/s due, at most {} in flight", self.concurrency),
             None => format!("closed loop, {} in flight", self.concurrency),
         };

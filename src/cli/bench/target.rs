@@ -42,7 +42,7 @@ impl Target {
     /// Servers of its own.
     pub async fn own(global: &Global, args: &Args) -> Result<Self, Failed> {
         let servers = if args.nodes {
-            Servers::nodes(&args.folder, args.seed, args.provider_scale).await
+            Servers::nodes(&args.folder, args.seed, args.provider_scale, args.burst).await
         } else {
             Servers::embedded(&args.folder, args.seed).await
         };

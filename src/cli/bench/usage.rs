@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 
-use super::servers::Servers;
+use super::servers::{Server, Servers};
 use super::target::Target;
 use super::{Window, bare};
 
@@ -50,7 +50,7 @@ impl Usage {
     pub async fn between(target: &Target, window: Window, bare_postgres: Option<&Path>) -> Self {
         let Some(servers) = &target.servers else { return Self::default() };
         let wal = async || match bare_postgres {
-            Some(program) => bare::wal_bytes(program).await.ok(),
+            Some(program) => bare::counters(program).await.ok().map(|it| it.wal_bytes),
             None => None,
         };
         sleep_until(window.start).await;
@@ -69,6 +69,17 @@ impl Usage {
     }
 }
 
+/// Memory that a process of ours has resident now, in bytes; `None` = not known here.
+pub fn resident_bytes(server: &Server) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id)).ok()?;
+    Some(kib(&status, "VmRSS:")? * 1_024.0)
+}
+
+/// A line of proc_pid_status(5).
+fn kib(status: &str, name: &str) -> Option<f64> {
+    field(&status.replace(" kB", ""), name)
+}
+
 fn grown(
     mut last: BTreeMap<&'static str, f64>,
     first: &BTreeMap<&'static str, f64>,
@@ -76,6 +87,8 @@ fn grown(
     for (name, value) in &mut last {
         *value -= first.get(name).copied().unwrap_or(0.0);
     }
+    // Another server of that name has ended and taken its counts along.
+    last.retain(|_, value| *value >= 0.0);
     last
 }
 
@@ -83,9 +96,9 @@ async fn read(servers: &Servers) -> Reading {
     let mut reading = Reading::default();
     for server in &servers.processes {
         let file = |name| std::fs::read_to_string(format!("/proc/{}/{name}", server.id)).ok();
-        reading.cpu_seconds.extend(file("stat").and_then(|it| Some((server.name, cpu_seconds(&it)?))));
+        reading.cpu_seconds.extend(file("stat").and_then(|it| Some((server.name, cpu_seconds(&it, OWN)?))));
         reading.disk_bytes.extend(file("io").and_then(|it| Some((server.name, field(&it, "write_bytes:")?))));
-        let peak = file("status").and_then(|it| field(it.replace(" kB", "").as_str(), "VmHWM:"));
+        let peak = file("status").and_then(|it| kib(&it, "VmHWM:"));
         reading.peak_bytes.extend(peak.map(|kib| (server.name, kib * 1_024.0)));
     }
     if servers.processes.len() > 1 {
@@ -113,17 +126,21 @@ fn engines() -> BTreeMap<&'static str, f64> {
         let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) else { continue };
         let name = stat.split_once('(').and_then(|(_, rest)| Some(rest.rsplit_once(')')?.0));
         if let Some(engine) = ENGINES.into_iter().find(|engine| name == Some(engine)) {
-            *spent.entry(engine).or_default() += cpu_seconds(&stat).unwrap_or(0.0);
+            *spent.entry(engine).or_default() += cpu_seconds(&stat, OWN + ENDED).unwrap_or(0.0);
         }
     }
     spent
 }
 
-/// utime and stime, the 14th and 15th field of proc_pid_stat(5). The second field may hold blanks.
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let ticks = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
-    Some(ticks / TICKS_PER_SECOND)
+/// utime and stime, the 14th and 15th field of proc_pid_stat(5).
+const OWN: usize = 2;
+/// cutime and cstime after them: of children that have ended.
+const ENDED: usize = 2;
+
+/// The sum of so many of those fields. The second field of all may hold blanks.
+fn cpu_seconds(stat: &str, fields: usize) -> Option<f64> {
+    let ticks = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(fields);
+    Some(ticks.map(|it| it.parse::<f64>().ok()).sum::<Option<f64>>()? / TICKS_PER_SECOND)
 }
 
 /// The number after `name` on the line that begins with it.
@@ -146,9 +163,10 @@ mod tests {
 
     #[test]
     fn cpu_time_is_read_past_a_name_with_blanks_and_brackets() {
-        let stat = "77 (a (b) c) S 1 77 77 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 5 0 1 2 3";
-        assert_eq!(cpu_seconds(stat), Some(3.0));
-        assert_eq!(cpu_seconds(""), None);
+        let stat = "77 (a (b) c) S 1 77 77 0 -1 4194560 100 0 0 0 250 50 60 40 20 0 5 0 1 2 3";
+        assert_eq!(cpu_seconds(stat, OWN), Some(3.0));
+        assert_eq!(cpu_seconds(stat, OWN + ENDED), Some(4.0));
+        assert_eq!(cpu_seconds("", OWN), None);
     }
 
     #[test]
