@@ -64,8 +64,8 @@ nodes 14-stream-1 30 --by stream --clients 1 --concurrency 1024
 nodes 15-stream-1000 30 --by stream --clients 1000 --concurrency 1024
 nodes 16-stream-60s 60 --by stream --clients 1 --concurrency 1024
 
-nodes 21-burst-unary 10 --burst --by unary --clients 1 --concurrency 1024
-nodes 22-burst-stream 10 --burst --by stream --clients 1 --concurrency 1024
+nodes 21-burst-unary 30 --burst --by unary --clients 1 --concurrency 1024
+nodes 22-burst-stream 30 --burst --by stream --clients 1 --concurrency 1024
 
 for rate in 10 100 500 1000 2000 3000 5000; do
     nodes "$(printf '31-open-%05d' "$rate")" 30 --rate "$rate" --concurrency 1024 --provider-scale 1000
