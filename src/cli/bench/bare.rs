@@ -1,11 +1,13 @@
 //! What the database alone does with the same rows: the measure for the server.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
+use super::soak::Table;
 use super::summary::Summary;
 
 /// Enough to be measured, few enough not to take long.
@@ -72,6 +74,11 @@ pub async fn postgres(program: &Path) -> anyhow::Result<BarePostgres> {
 /// Bytes of WAL that the nodes' PostgreSQL has written since it was made.
 pub async fn wal_bytes(program: &Path) -> anyhow::Result<f64> {
     run(program, &["--url", &postgres_url()?, "--wal"]).await
+}
+
+/// What the tables of the nodes' database are like.
+pub async fn tables(program: &Path) -> anyhow::Result<BTreeMap<String, Table>> {
+    run(program, &["--url", &postgres_url()?]).await
 }
 
 fn postgres_url() -> anyhow::Result<String> {

@@ -45,7 +45,8 @@ const BEGIN: &str = "INSERT INTO fill.plan (messages, clients, first_at, last_at
     SELECT $1, $2, now() - $3 * interval '1 microsecond', now(), 0";
 
 /// Times are microseconds since 1970.
-const READ: &str = "SELECT messages, clients, groups, (extract(epoch FROM first_at) * 1e6)::bigint AS first_at,
+const READ: &str =
+    "SELECT messages, clients, groups, (extract(epoch FROM first_at) * 1e6)::bigint AS first_at,
     (extract(epoch FROM last_at) * 1e6)::bigint AS last_at FROM fill.plan";
 
 /// Clients, each with credit that it will not spend, made before the first message. A partition spans a week, counted from 1970.
@@ -157,7 +158,7 @@ impl Filling {
         let mut connection = PgConnection::connect(url).await?;
         sqlx::raw_sql(PLAN).execute(&mut connection).await?;
         // Of a chunk that a crash of the server takes back, the plan knows nothing either.
-        sqlx::raw_sql("SET synchronous_commit = off").execute(&mut connection).await?;
+        sqlx::raw_sql("SET synchronous_commit = off; SET jit = off").execute(&mut connection).await?;
         sqlx::raw_sql(BATCH).execute(&mut connection).await?;
         let plan = match sqlx::query(READ).fetch_optional(&mut connection).await? {
             Some(plan) => plan,
@@ -216,7 +217,8 @@ impl Filling {
 
     /// What autovacuum and the sweeper would have done by now. Answers the bytes of the database.
     pub(crate) async fn finish(mut self) -> Result<i64, Box<dyn Error>> {
-        let limits = PurgeLimits { reports_before: self.last_at - DAY * 3, refs_before: self.last_at - WEEK * 2 };
+        let limits =
+            PurgeLimits { reports_before: self.last_at - DAY * 3, refs_before: self.last_at - WEEK * 2 };
         self.store.purge(&limits, GROUP).await?;
         sqlx::raw_sql("VACUUM (ANALYZE)").execute(&mut self.connection).await?;
         sqlx::raw_sql("CHECKPOINT").execute(&mut self.connection).await?;
