@@ -1,10 +1,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help dev cluster test chaos backlog upgrade fuzz check fmt bench bench-embedded bench-nodes
+.PHONY: help dev cluster test chaos backlog upgrade fuzz check fmt bench bench-embedded bench-nodes bench-stored soak
 
 CARGO ?= cargo
 ARGS ?=
+MESSAGES ?= 10000000
 PROFILE ?= release
 SCRIPTS := .ci/run $(wildcard tests/services/*.sh tests/tools/*.sh tests/fuzz/*.sh)
 
@@ -70,3 +71,17 @@ bench-nodes: ## The same of nodes on PostgreSQL, NATS and Redis; ARGS="--by stre
 	$(CARGO) build --release -p herald -p store-postgres --bin herald --example bare_postgres
 	tests/services/with-services.sh tests/tools/bench-nodes.sh target/release/herald \
 	--bare-postgres target/release/examples/bare_postgres $(ARGS)
+
+# 2.5 kB of disk for each message. A fill that was stopped goes on.
+bench-stored: export MESSAGES := $(or $(MESSAGES),10000000)
+bench-stored: ## The same on a database that has ten million messages already, made once and kept; MESSAGES=1000000 READS=100.
+	$(CARGO) build --release -p herald -p store-postgres --bin herald --example bare_postgres --example fill_postgres
+	tests/tools/kept.sh target/bench-stored/$(MESSAGES) $$(($(MESSAGES) / 400000)) tests/tools/bench-stored.sh \
+	target/bench-stored/$(MESSAGES)/installation target/release $(MESSAGES) --reads $(or $(READS),100) $(ARGS)
+
+# 5 kB of disk for each message.
+soak: ## 1,000 messages/s for half an hour on a kept database, and how its tables fare; SOAK_SECONDS=300 RATE=500.
+	$(CARGO) build --release -p herald -p store-postgres --bin herald --example table_health
+	tests/tools/kept.sh target/soak 10 tests/services/with-services.sh tests/tools/bench-nodes.sh target/release/herald \
+	--installation target/soak/installation --rate $(or $(RATE),1000) --concurrency 1000 --duration $(or $(SOAK_SECONDS),1800) \
+	--soak target/soak/samples.jsonl --tables target/release/examples/table_health $(ARGS)

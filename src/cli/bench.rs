@@ -10,7 +10,9 @@ mod deliveries;
 mod idle;
 mod load;
 mod progress;
+mod reads;
 mod servers;
+mod soak;
 mod summary;
 mod target;
 mod usage;
@@ -30,6 +32,8 @@ use super::serve::shutdown_signal;
 use deliveries::Deliveries;
 use idle::Idle;
 use load::{Load, Schedule};
+use reads::Reads;
+use soak::Soak;
 use summary::Summary;
 use target::Target;
 use usage::Usage;
@@ -53,9 +57,13 @@ pub struct Args {
     #[arg(long)]
     connect: bool,
     /// Measure an API node, a worker and a provider, a process each, on the PostgreSQL, NATS and Redis of HERALD_STORE_URL,
-    /// HERALD_QUEUE__URL and HERALD_REDIS__URL. The database must be empty.
+    /// HERALD_QUEUE__URL and HERALD_REDIS__URL. The database must be empty, but for --installation.
     #[arg(long, conflicts_with = "connect")]
     nodes: bool,
+    /// Where the operator key and the pepper of the database are kept. An installation that is there is used again, and its clients
+    /// send, the oldest first; else it is made, and stays.
+    #[arg(long, value_name = "FOLDER", requires = "nodes")]
+    installation: Option<PathBuf>,
     /// How messages are sent.
     #[arg(long, value_enum, default_value = "unary")]
     by: By,
@@ -87,6 +95,10 @@ pub struct Args {
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["rate", "burst", "bare_sqlite"],
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     idle_subscribers: Option<u32>,
+    /// Reads per second beside the load, on a fixed schedule: GetMessage, ListMessages at its beginning and deep in it, and
+    /// ListEvents in turn, of the first clients that send.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    reads: Option<u32>,
     /// Connections that share the load.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     connections: u32,
@@ -112,6 +124,15 @@ pub struct Args {
     /// another database of the same server afterwards.
     #[arg(long, value_name = "PROGRAM", requires = "nodes")]
     bare_postgres: Option<PathBuf>,
+    /// Append to the file what the run and its tables are like, every --sample-every, and judge at the end whether it could
+    /// go on like that: exit code 1 if not.
+    #[arg(long, value_name = "FILE", requires = "tables")]
+    soak: Option<PathBuf>,
+    #[arg(long, default_value = "30s", value_name = "SECONDS", value_parser = seconds)]
+    sample_every: Duration,
+    /// The example `table_health` of crates/store-postgres: it tells what tables are like.
+    #[arg(long, value_name = "PROGRAM", requires_all = ["nodes", "soak"])]
+    tables: Option<PathBuf>,
 }
 
 /// What is measured.
@@ -145,8 +166,12 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failed> {
         }
     }
     match global.output {
-        Output::Table => output::line(&measured.table()),
-        mode => output::value(mode, &measured),
+        Output::Table => output::line(&measured.table())?,
+        mode => output::value(mode, &measured)?,
+    }
+    match measured {
+        Measured::Load(summary) => Ok(summary.soak.as_ref().map_or(Ok(()), soak::verdict)?),
+        Measured::Idle(_) => Ok(()),
     }
 }
 
@@ -176,6 +201,14 @@ async fn measure(global: &Global, args: &Args, target: &mut Target) -> Result<Me
 
 async fn measure_load(global: &Global, args: &Args, target: &mut Target) -> Result<Summary, Failed> {
     let deliveries = Arc::new(Deliveries::default());
+    let reads = match args.reads {
+        Some(rate) => Some(Reads::of(&target.listeners, rate).await?),
+        None => None,
+    };
+    let mut soak = match (&args.soak, &args.tables) {
+        (Some(file), Some(program)) => Some(Soak::new(&deliveries, program, file)?),
+        _ => None,
+    };
     let listening = deliveries.listen(&target.listeners, global.patience()).await?;
 
     let begin = Instant::now();
@@ -197,11 +230,23 @@ async fn measure_load(global: &Global, args: &Args, target: &mut Target) -> Resu
     };
     let progress = progress::show(load.deliveries.clone(), begin, window.end);
     let running = tokio::spawn(load.run());
-    let usage = Usage::between(target, window, args.bare_postgres.as_deref()).await;
+    let reading = reads.map(|reads| tokio::spawn(reads.run(begin, window)));
+    let watch = async {
+        match &mut soak {
+            Some(soak) => soak.watch(target, window, args.sample_every).await,
+            None => Ok(()),
+        }
+    };
+    let (usage, watched) = tokio::join!(Usage::between(target, window, args.bare_postgres.as_deref()), watch);
+    watched?;
     let outcome = running.await.context("the load failed")?;
     if let Some(servers) = &mut target.servers {
         servers.start_worker().await?;
     }
+    let reads = match reading {
+        Some(reading) => Some(reading.await.context("the reads failed")?),
+        None => None,
+    };
     let drained = deliveries.drain().await;
     progress.abort();
     drop(listening);
@@ -209,7 +254,12 @@ async fn measure_load(global: &Global, args: &Args, target: &mut Target) -> Resu
         let why = outcome.first_error.map(anyhow::Error::from).unwrap_or_else(|| anyhow!("nothing was sent"));
         return Err(Failed::new(1, why.context("no message was accepted")));
     }
-    Ok(Summary::new(args, target.listeners.len(), &outcome, &deliveries, drained, usage))
+    let mut summary =
+        Summary::new(args, target.listeners.len(), &outcome, &deliveries, drained, reads, usage);
+    if let Some(soak) = soak {
+        summary.soak = Some(soak.judge(target).await?);
+    }
+    Ok(summary)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

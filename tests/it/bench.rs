@@ -11,6 +11,7 @@ in_both_modes! {
     a_bench_of_its_own_servers_tells_what_each_of_them_spent,
     a_bench_of_a_running_server_makes_clients_of_its_own,
     subscribers_that_get_nothing_are_measured_without_a_load,
+    reads_beside_the_load_find_what_is_stored,
 }
 
 /// Runs a bench of about a second, and answers what it printed.
@@ -119,4 +120,29 @@ async fn a_bench_of_a_running_server_makes_clients_of_its_own(mode: Mode) {
     assert_eq!(idle["idle_subscribers"].as_u64(), Some(20));
     assert!(idle["resident_mib"].is_null(), "the memory of a process that is not its own: {idle}");
     herald.finish().await;
+}
+
+async fn reads_beside_the_load_find_what_is_stored(mode: Mode) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let backing = mode.backing(folder.path()).await;
+    let place = folder.path().to_str().expect("a name in UTF-8");
+    let installation = folder.path().join("installation");
+    let installation = installation.to_str().expect("a name in UTF-8");
+    // Nodes are measured twice: what the first run has stored, the second finds.
+    let (nodes, runs): (&[&str], _) = match mode {
+        Mode::Embedded => (&[], 1),
+        Mode::Engines => (&["--nodes", "--installation", installation], 2),
+    };
+    let settings = || backing.settings().filter(|_| mode == Mode::Engines);
+    let by = [&["--reads", "100", "--clients", "2", "--folder", place], nodes].concat();
+    for _ in 0..runs {
+        let summary = bench(folder.path(), settings(), &by).await;
+        assert_all_delivered(&summary);
+        for kind in ["get_message", "first_page", "deep_page", "list_events"] {
+            let read = &summary["reads"]["kinds"][kind];
+            assert!(read["per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{kind} in {summary}");
+            assert!(read["latency"]["p99"].as_f64().is_some_and(|p99| p99 > 0.0), "{kind} in {summary}");
+            assert_eq!(read["errors"].as_object().map(|it| it.len()), Some(0), "{kind} in {summary}");
+        }
+    }
 }

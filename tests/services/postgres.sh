@@ -5,6 +5,8 @@
 #   tests/services/postgres.sh kill DIR      ends it as a crash would; what it stored stays
 #   tests/services/postgres.sh restart DIR   starts it again where it was
 #   tests/services/postgres.sh stop DIR      stops it at once and removes DIR
+#   tests/services/postgres.sh open DIR      starts the one that is kept in DIR, or makes it; prints a superuser's URL
+#   tests/services/postgres.sh close DIR     ends it in good order; what it stored stays
 #   tests/services/postgres.sh bin           prints the directory of the binaries and tools
 #
 # It listens on a free loopback port, with a random password, and on a socket in DIR. fsync stays on: the
@@ -150,12 +152,46 @@ restart() {
     fail "the server did not start again"
 }
 
+# One that still runs, because whoever opened it was killed, is ended first. Its port may be another each time.
+open() {
+    local dir=$1 bin port as_server=()
+    if [[ ! -e "$dir/port" ]]; then
+        start "$dir"
+        if [[ -e "$dir/container" ]]; then
+            stop_container "$dir"
+            fail "a container keeps nothing: install PostgreSQL"
+        fi
+        return
+    fi
+    close "$dir"
+    bin=$(find_server)
+    choose_account "$dir"
+    cd "$dir"
+    for _ in {1..10}; do
+        port=$((20000 + RANDOM % 12000))
+        if launch "$port"; then
+            echo "$port" >"$dir/port"
+            say "the server that is kept in $dir, on 127.0.0.1:$port"
+            echo "postgres://herald:$(cat "$dir/password")@127.0.0.1:$port/postgres"
+            return
+        fi
+    done
+    tail -n 40 "$dir/server.log" >&2 || true
+    fail "the server did not start again"
+}
+
+# No session is waited for, but what they wrote is written to the disk.
+close() {
+    end INT "$1"
+}
+
 # end SIGNAL DIR: sends it to the first process, which takes its children along, and waits.
 end() {
     local pid
-    if pid=$(head -n 1 "$2/data/postmaster.pid" 2>/dev/null); then
+    # The number of one that is dead may be another process's by now.
+    if pid=$(head -n 1 "$2/data/postmaster.pid" 2>/dev/null) && ps -o args= -p "$pid" | grep -qF "$2/data"; then
         kill "-$1" "$pid" 2>/dev/null || true
-        for _ in {1..100}; do
+        for _ in {1..600}; do
             kill -0 "$pid" 2>/dev/null || break
             sleep 0.1
         done
@@ -175,11 +211,11 @@ if [[ $# -eq 1 && $1 == bin ]]; then
     echo "$bin"
     exit
 fi
-usage="usage: postgres.sh start|kill|restart|stop DIR, postgres.sh bin"
+usage="usage: postgres.sh start|kill|restart|stop|open|close DIR, postgres.sh bin"
 [[ $# -eq 2 && -n "$2" ]] || fail "$usage"
 [[ "$1" == @(start|stop) ]] || refuse_container "$2"
 case "$1" in
-    start | restart | stop) "$1" "$2" ;;
+    start | restart | stop | open | close) "$1" "$2" ;;
     kill) end KILL "$2" ;;
     *) fail "$usage" ;;
 esac

@@ -1,11 +1,13 @@
 //! What the database alone does with the same rows: the measure for the server.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
+use super::soak::Table;
 use super::summary::Summary;
 
 /// Enough to be measured, few enough not to take long.
@@ -81,6 +83,11 @@ pub async fn postgres(program: &Path) -> anyhow::Result<BarePostgres> {
 /// What the nodes' PostgreSQL has counted so far.
 pub async fn counters(program: &Path) -> anyhow::Result<Counters> {
     run(program, &["--url", &postgres_url()?, "--counters"]).await
+}
+
+/// What the tables of the nodes' database are like.
+pub async fn tables(program: &Path) -> anyhow::Result<BTreeMap<String, Table>> {
+    run(program, &["--url", &postgres_url()?]).await
 }
 
 fn postgres_url() -> anyhow::Result<String> {

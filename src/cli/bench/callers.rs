@@ -109,6 +109,7 @@ fn note(load: &Load, outcome: &mut Outcome, due: Instant, result: Result<String,
     match result {
         Ok(id) => {
             load.deliveries.accepted(&id, now);
+            load.deliveries.waited(now - due);
             outcome.accept(load.window, due, now);
             None
         }

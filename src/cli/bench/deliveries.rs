@@ -25,12 +25,24 @@ const OPENED_AT_ONCE: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Matches receipts with final reports; either may come first.
-#[derive(Default)]
 pub struct Deliveries {
     state: Mutex<State>,
+    accept_latency: Mutex<Histogram<u64>>,
     pub accepted: AtomicU64,
     pub refused: AtomicU64,
     pub ended: AtomicU64,
+}
+
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            accept_latency: Mutex::new(histogram()),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -111,6 +123,16 @@ impl Deliveries {
                 state.open.insert(id, Seen::Accepted(at));
             }
         }
+    }
+
+    /// A receipt that took so long from when its message was due.
+    pub fn waited(&self, span: Duration) {
+        record(&mut self.accept_latency.lock().expect("nobody panics while holding it"), span);
+    }
+
+    /// Of all receipts so far, in microseconds.
+    pub fn accept_latency(&self) -> Histogram<u64> {
+        self.accept_latency.lock().expect("nobody panics while holding it").clone()
     }
 
     pub fn refused(&self, count: u64) {

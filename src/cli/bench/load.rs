@@ -103,7 +103,7 @@ impl Schedule {
     }
 
     /// Messages due in all; `None` = as many as are possible.
-    fn planned(&self) -> Option<u64> {
+    pub fn planned(&self) -> Option<u64> {
         match self.pace {
             Pace::Closed => None,
             Pace::Open { per_second, .. } => {
@@ -189,7 +189,7 @@ impl Outcome {
         self.first_error.get_or_insert(error);
     }
 
-    fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: Self) {
         self.latency.add(other.latency).expect("both have the same bounds");
         self.accepted += other.accepted;
         self.accepted_outside += other.accepted_outside;

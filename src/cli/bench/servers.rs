@@ -77,15 +77,26 @@ impl Servers {
         Ok(Self { url, operator_key: ready.admin_key, processes: vec![server], folder, worker_later: None })
     }
 
-    /// An API node, a worker and a provider, on the engines that the environment names, whose database is empty. With `burst`
-    /// the worker waits for [`Servers::start_worker`].
-    pub async fn nodes(parent: &Path, seed: u64, provider_scale: f64, burst: bool) -> anyhow::Result<Self> {
+    /// An API node, a worker and a provider, on the engines that the environment names. The operator key and the pepper are in
+    /// `installation`, if that is used again; else the database is empty. With `burst` the worker waits for
+    /// [`Servers::start_worker`].
+    pub async fn nodes(
+        parent: &Path,
+        installation: Option<&Path>,
+        seed: u64,
+        provider_scale: f64,
+        burst: bool,
+    ) -> anyhow::Result<Self> {
         let folder = new_folder(parent)?;
         std::fs::create_dir(&folder)?;
-        let key_file = folder.join("operator.key");
-        let pepper = folder.join("pepper");
+        let secrets = installation.unwrap_or(&folder);
+        std::fs::create_dir_all(secrets)?;
+        let key_file = secrets.join("operator.key");
+        let pepper = secrets.join("pepper");
         let init = herald()?
-            .args(["init", "--key-file"])
+            .arg("init")
+            .args(installation.map(|_| "--if-needed"))
+            .arg("--key-file")
             .arg(&key_file)
             .env("HERALD_PEPPER_FILE", &pepper)
             .stdout(Stdio::null())

@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::bare::{BarePostgres, BareSqlite, Rate};
 use super::deliveries::Deliveries;
 use super::load::Outcome;
+use super::reads::ReadSummary;
+use super::soak;
 use super::usage::Usage;
 use super::{Args, By, output};
 
@@ -47,15 +49,19 @@ pub struct Summary {
     pub open: u64,
     /// How long the last reports took after the load ended.
     pub drain_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reads: Option<ReadSummary>,
     pub server: Server,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bare_sqlite: Option<BareSqlite>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bare_postgres: Option<BarePostgres>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soak: Option<soak::Report>,
 }
 
 /// In milliseconds.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Latency {
     pub p50: f64,
     pub p99: f64,
@@ -81,6 +87,7 @@ impl Summary {
         outcome: &Outcome,
         deliveries: &Deliveries,
         drained: Duration,
+        reads: Option<ReadSummary>,
         usage: Usage,
     ) -> Self {
         let totals = deliveries.totals();
@@ -110,6 +117,7 @@ impl Summary {
             ended: totals.by_status,
             open: deliveries.open(),
             drain_seconds: drained.as_secs_f64(),
+            reads,
             server: Server {
                 cpu_micros_per_message: each(usage.cpu_seconds, 1e6 * per_message),
                 disk_bytes_per_message: each(usage.disk_bytes, per_message),
@@ -119,6 +127,7 @@ impl Summary {
             },
             bare_sqlite: None,
             bare_postgres: None,
+            soak: None,
         }
     }
 
@@ -150,7 +159,7 @@ impl Summary {
                 self.accepted_per_second / rate
             )
         });
-        output::facts(&[
+        let mut facts = vec![
             (
                 "load",
                 format!(
@@ -184,7 +193,10 @@ impl Summary {
             ("  accept", bare.map(|bare| beside(&bare.accept, self.accepted_per_second)).unwrap_or_default()),
             ("  life", bare.map(|bare| beside(&bare.life, self.delivered_per_second)).unwrap_or_default()),
             ("bare PostgreSQL", bare_postgres.unwrap_or_default()),
-        ])
+        ];
+        facts.extend(self.reads.iter().flat_map(ReadSummary::lines));
+        let soak = self.soak.iter().map(|soak| format!("\n\n{}", soak.table()));
+        output::facts(&facts) + &soak.collect::<String>()
     }
 }
 
@@ -205,7 +217,7 @@ fn beside(bare: &Rate, ours: f64) -> String {
 }
 
 impl Latency {
-    fn of(histogram: &Histogram<u64>) -> Self {
+    pub fn of(histogram: &Histogram<u64>) -> Self {
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
         Self { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: histogram.max() as f64 / 1_000.0 }
     }

@@ -13,6 +13,8 @@ use crate::cli::exit::Failed;
 
 /// More credit than any run spends.
 const CREDIT_MICROS: i64 = 1_000_000_000_000;
+/// Names of clients begin with it.
+const PREFIX: &str = "bench ";
 /// Clients that are made at once.
 const MADE_AT_ONCE: usize = 16;
 
@@ -23,6 +25,8 @@ pub struct Target {
     pub senders: Vec<Client>,
     /// One for each client.
     pub listeners: Vec<Client>,
+    /// Of clients that were made for it.
+    pub operator: Option<Client>,
     /// What runs for this measurement alone.
     pub servers: Option<Servers>,
 }
@@ -33,7 +37,12 @@ impl Target {
         let Some(count) = args.clients else {
             let key = global.api_key("client.key")?;
             let connections = connect(global, args, &global.url(), &key, global.client_id.as_ref())?;
-            return Ok(Self { listeners: vec![connections[0].clone()], senders: connections, servers: None });
+            return Ok(Self {
+                listeners: vec![connections[0].clone()],
+                senders: connections,
+                operator: None,
+                servers: None,
+            });
         };
         let key = global.api_key("admin.key")?;
         Self::with_clients(global, args, &global.url(), &key, count, None).await
@@ -42,7 +51,8 @@ impl Target {
     /// Servers of its own.
     pub async fn own(global: &Global, args: &Args) -> Result<Self, Failed> {
         let servers = if args.nodes {
-            Servers::nodes(&args.folder, args.seed, args.provider_scale, args.burst).await
+            let installation = args.installation.as_deref();
+            Servers::nodes(&args.folder, installation, args.seed, args.provider_scale, args.burst).await
         } else {
             Servers::embedded(&args.folder, args.seed).await
         };
@@ -62,8 +72,10 @@ impl Target {
         let made = async {
             let connections = connect(global, args, url, operator_key, None)?;
             let operator = Client::connect_lazy(Config::new(url, operator_key))?;
+            let there =
+                if args.installation.is_some() { clients(&operator, count).await? } else { Vec::new() };
             let keys: Vec<String> = stream::iter(0..count)
-                .map(|number| make_client(&operator, number))
+                .map(|number| make_key(&operator, number, there.get(number as usize).cloned()))
                 .buffered(MADE_AT_ONCE)
                 .try_collect()
                 .await?;
@@ -73,10 +85,12 @@ impl Target {
             };
             let senders = (0..keys.len().max(connections.len())).map(with).collect::<Result<_, _>>()?;
             let listeners = (0..keys.len()).map(with).collect::<Result<_, _>>()?;
-            anyhow::Ok((senders, listeners))
+            anyhow::Ok((senders, listeners, operator))
         };
         match made.await.context("cannot make the clients") {
-            Ok((senders, listeners)) => Ok(Self { senders, listeners, servers }),
+            Ok((senders, listeners, operator)) => {
+                Ok(Self { senders, listeners, operator: Some(operator), servers })
+            }
             Err(error) => {
                 if let Some(servers) = servers {
                     servers.stop().await;
@@ -112,20 +126,44 @@ fn connect(
     (0..args.connections).map(one).collect()
 }
 
-/// A sandbox client with credit that does not end. Answers its key.
+/// The oldest `count` clients that were made by [`make_client`] or as by it, or as many as there are.
+async fn clients(operator: &Client, count: u32) -> Result<Vec<String>, herald_sdk::Error> {
+    let mut asked =
+        v1::ListClientsRequest { name_prefix: PREFIX.into(), page_size: 500, ..Default::default() };
+    let mut ids = Vec::new();
+    loop {
+        let page = operator.list_clients(asked.clone()).await?;
+        ids.extend(page.clients.into_iter().map(|client| client.id));
+        if page.next_page_token.is_empty() || ids.len() >= count as usize {
+            return Ok(ids);
+        }
+        asked.page_token = page.next_page_token;
+    }
+}
+
+/// A new key of the client, or of a new one.
+async fn make_key(operator: &Client, number: u32, id: Option<String>) -> Result<String, herald_sdk::Error> {
+    let client_id = match id {
+        Some(id) => id,
+        None => make_client(operator, number).await?,
+    };
+    let key = v1::CreateApiKeyRequest {
+        client_id,
+        name: "bench".into(),
+        scopes: vec![v1::Scope::Send.into(), v1::Scope::Read.into()],
+        ..Default::default()
+    };
+    Ok(operator.create_api_key(key).await?.secret)
+}
+
+/// A sandbox client with credit that does not end. Answers its id.
 async fn make_client(operator: &Client, number: u32) -> Result<String, herald_sdk::Error> {
-    let client = v1::Client { name: format!("bench {number}"), is_sandbox: true, ..Default::default() };
+    let client = v1::Client { name: format!("{PREFIX}{number}"), is_sandbox: true, ..Default::default() };
     let client = operator
         .create_client(v1::CreateClientRequest { client: Some(client), ..Default::default() })
         .await?;
     let credit =
         v1::TopUpRequest { client_id: client.id.clone(), amount_micros: CREDIT_MICROS, ..Default::default() };
     operator.top_up(credit).await?;
-    let key = v1::CreateApiKeyRequest {
-        client_id: client.id,
-        name: "bench".into(),
-        scopes: vec![v1::Scope::Send.into(), v1::Scope::Read.into()],
-        ..Default::default()
-    };
-    Ok(operator.create_api_key(key).await?.secret)
+    Ok(client.id)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -118,18 +118,40 @@ async fn read(servers: &Servers) -> Reading {
     reading
 }
 
+/// The memory that each of our processes has resident, and that the processes of each engine have to themselves: what
+/// PostgreSQL's share would count many times.
+pub fn memory_mib(servers: &Servers) -> BTreeMap<&'static str, f64> {
+    let kib = |status: &str, name| field(&status.replace(" kB", ""), name);
+    let mut memory: BTreeMap<&'static str, f64> = BTreeMap::new();
+    for server in &servers.processes {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.id)).ok();
+        memory.extend(status.and_then(|it| Some((server.name, kib(&it, "VmRSS:")? / 1_024.0))));
+    }
+    for (engine, folder) in engine_processes() {
+        let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
+        *memory.entry(engine).or_default() += kib(&status, "RssAnon:").unwrap_or(0.0) / 1_024.0;
+    }
+    memory
+}
+
 /// The CPU time of each engine's processes that run now, and of those that have ended under them.
 fn engines() -> BTreeMap<&'static str, f64> {
     let mut spent = BTreeMap::new();
-    let Ok(processes) = std::fs::read_dir("/proc") else { return spent };
-    for process in processes.flatten() {
-        let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) else { continue };
-        let name = stat.split_once('(').and_then(|(_, rest)| Some(rest.rsplit_once(')')?.0));
-        if let Some(engine) = ENGINES.into_iter().find(|engine| name == Some(engine)) {
-            *spent.entry(engine).or_default() += cpu_seconds(&stat, OWN + ENDED).unwrap_or(0.0);
-        }
+    for (engine, folder) in engine_processes() {
+        let stat = std::fs::read_to_string(folder.join("stat")).unwrap_or_default();
+        *spent.entry(engine).or_default() += cpu_seconds(&stat, OWN + ENDED).unwrap_or(0.0);
     }
     spent
+}
+
+/// Each engine's processes, with their folders in /proc.
+fn engine_processes() -> impl Iterator<Item = (&'static str, PathBuf)> {
+    let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|process| process.path());
+    folders.filter_map(|folder| {
+        let name = std::fs::read_to_string(folder.join("comm")).ok()?;
+        let engine = ENGINES.into_iter().find(|engine| *engine == name.trim_end())?;
+        Some((engine, folder))
+    })
 }
 
 /// utime and stime, the 14th and 15th field of proc_pid_stat(5).

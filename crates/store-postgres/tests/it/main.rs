@@ -3,6 +3,7 @@
 
 mod bounds;
 mod database;
+mod fill;
 mod network;
 mod partitions;
 mod plans;
