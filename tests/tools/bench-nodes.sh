@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures nodes on the servers of tests/services/with-services.sh, in a database of their own that is dropped afterwards.
+# Measures nodes on the servers of tests/services/with-services.sh, in a database of their own that is dropped afterwards; or
+# with BENCH_KEPT (tests/tools/kept.sh) in the server's own.
 #
 #   tests/services/with-services.sh tests/tools/bench-nodes.sh HERALD [ARGUMENT...]
 set -euo pipefail
@@ -14,12 +15,15 @@ sql() {
     "$psql" --quiet --no-psqlrc "$HERALD_TEST_POSTGRES_URL" --command "$1"
 }
 
-sql "CREATE DATABASE $name"
-trap 'sql "DROP DATABASE $name WITH (FORCE)"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-export HERALD_STORE_URL=${HERALD_TEST_POSTGRES_URL%/*}/$name
+if [[ -n "${BENCH_KEPT:-}" ]]; then
+    export HERALD_STORE_URL=$HERALD_TEST_POSTGRES_URL
+else
+    sql "CREATE DATABASE $name"
+    trap 'sql "DROP DATABASE $name WITH (FORCE)"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    export HERALD_STORE_URL=${HERALD_TEST_POSTGRES_URL%/*}/$name
+fi
 export HERALD_QUEUE__URL=$HERALD_TEST_NATS_URL HERALD_REDIS__URL=$HERALD_TEST_REDIS_URL
 # Other installations on the same servers are left alone.
 export HERALD_QUEUE__PREFIX=$name HERALD_REDIS__PREFIX=$name

@@ -3,7 +3,7 @@
 #
 #   tests/tools/kept.sh FOLDER GIGABYTES COMMAND [ARGUMENT...]
 #
-# Exports HERALD_TEST_POSTGRES_URL, so that with-services.sh brings the other servers only. Fails if the disk has not so
+# Exports HERALD_TEST_POSTGRES_URL, so that with-services.sh brings the other servers only; and BENCH_KEPT. Fails if the disk has not so
 # many gigabytes for what is not in the folder yet.
 set -euo pipefail
 
@@ -23,5 +23,5 @@ trap '"$postgres" close "$folder/postgres"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 HERALD_TEST_POSTGRES_URL=$("$postgres" open "$folder/postgres")
-export HERALD_TEST_POSTGRES_URL
+export HERALD_TEST_POSTGRES_URL BENCH_KEPT=1
 "$@"
