@@ -40,9 +40,10 @@ const PLAN: &str = "CREATE SCHEMA IF NOT EXISTS fill;
         groups     BIGINT NOT NULL
     )";
 
-/// $1 messages of $2 clients, over $3 microseconds until now.
+/// $1 messages of $2 clients, over $3 microseconds until now. Times are whole milliseconds, as those in ids are: no event of a
+/// message is older than its id.
 const BEGIN: &str = "INSERT INTO fill.plan (messages, clients, first_at, last_at, groups)
-    SELECT $1, $2, now() - $3 * interval '1 microsecond', now(), 0";
+    SELECT $1, $2, date_trunc('milliseconds', now() - $3 * interval '1 microsecond'), date_trunc('milliseconds', now()), 0";
 
 /// Times are microseconds since 1970.
 const READ: &str =
@@ -79,7 +80,8 @@ const FILL_BATCH: &str = "INSERT INTO batch
         k, g, j, 1 + 4 * @GROUP * g, at, at + interval '60 ms', at + interval '1100 ms',
         '+12025550' || 100 + j % 100, 'sim-00000000-' || @GROUP * k + j
     FROM (
-        SELECT k, p.first_at + (p.last_at - p.first_at - interval '2 s') * (k::float8 * @GROUP / p.messages) AS at,
+        SELECT k, date_trunc('milliseconds',
+                p.first_at + (p.last_at - p.first_at - interval '2 s') * (k::float8 * @GROUP / p.messages)) AS at,
             CASE WHEN k % 2 = 0 THEN 0 ELSE 1 + k / 2 % (p.clients - 1) END AS n,
             CASE WHEN k % 2 = 0 THEN k / 2 ELSE k / 2 / (p.clients - 1) END AS g
         FROM fill.plan AS p, generate_series($1::bigint, $2::bigint - 1) AS k
