@@ -39,7 +39,7 @@ use partitions::Partitions;
 use servers::Servers;
 
 /// What every connection of the pool starts with.
-const SETTINGS: [(&str, &str); 13] = [
+const SETTINGS: [(&str, &str); 14] = [
     ("default_transaction_isolation", "read committed"),
     // A commit survives the loss of power.
     ("synchronous_commit", "on"),
@@ -58,6 +58,8 @@ const SETTINGS: [(&str, &str); 13] = [
     ("enable_memoize", "off"),
     ("plan_cache_mode", "force_generic_plan"),
     ("jit", "off"),
+    // A worker takes longer to start than a row to read, but beside a large table it looks cheap.
+    ("max_parallel_workers_per_gather", "0"),
 ];
 
 /// Migrations wait for each other, and may take long.

@@ -57,7 +57,9 @@ async fn explained() -> (Bench, PgConnection, Notices, tracing::subscriber::Defa
     let database = Database::create().await;
     let admin = PgConnection::connect(&database.url).await.unwrap();
     let explain = "-c%20session_preload_libraries=auto_explain%20-c%20auto_explain.log_min_duration=0%20\
-                   -c%20auto_explain.log_analyze=on%20-c%20auto_explain.log_level=notice";
+                   -c%20auto_explain.log_analyze=on%20-c%20auto_explain.log_level=notice%20\
+                   -c%20parallel_setup_cost=0%20-c%20parallel_tuple_cost=0%20\
+                   -c%20min_parallel_table_scan_size=0%20-c%20min_parallel_index_scan_size=0";
     let mark = if database.url.contains('?') { '&' } else { '?' };
     let url = format!("{}{mark}options={explain}", database.url);
     let notices = Notices::default();
@@ -105,6 +107,24 @@ async fn the_work_of_a_batch_grows_with_the_batch_however_young_the_tables_are()
                 assert!(count <= keys.len(), "{name} compares too much: {line}\n{text}");
             }
         }
+    }
+}
+
+/// A read of one row takes less time than a worker takes to start. (Here workers are made to look cheap, as they do beside
+/// tables of millions of rows.)
+#[tokio::test]
+async fn no_statement_starts_parallel_workers() {
+    let (bench, mut admin, notices, _guard) = explained().await;
+    let client = bench.client().await;
+    bench.sent(client, "known").await;
+    sqlx::raw_sql("ANALYZE").execute(&mut admin).await.unwrap();
+    let key = bench.send(client).await;
+    notices.take();
+    everything(&bench, key).await;
+    let plans = notices.take_texts();
+    assert!(plans.len() > HOT.len(), "{} plans", plans.len());
+    for (name, plan) in plans {
+        assert!(!plan.contains("Gather"), "{name} starts workers:\n{plan}");
     }
 }
 
