@@ -6,8 +6,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::change::{Learned, Moved, Mover};
 use crate::port::StoreError;
 
-/// The most items of one transaction, as long as each caller brings no more.
-const BATCH: usize = 500;
+/// The most items of one transaction, as long as each caller brings no more: an outcome and a report for each message of a full
+/// accepting transaction. The two take turns, so with fewer a backlog would grow for as long as a client sends all it can.
+const BATCH: usize = 1_000;
 /// Callers that wait for their turn without being held up.
 const CALLERS: usize = 16;
 
