@@ -17,8 +17,11 @@ use crate::port::{Claim, Claimed, StoreError, Ticket};
 use crate::transition::Outcome;
 use crate::writer::Writer;
 
-/// The most messages of one claim, and outcomes of one transaction.
+/// The most messages of one claim.
 const BATCH: usize = 500;
+/// The most outcomes of one transaction: of twice as many messages as an accepting transaction takes. Accepting has every second
+/// turn under a client's lock; the others are for outcomes and for reports, often each by itself.
+const OUTCOMES: usize = 1_000;
 /// Of the lease, what must be left when the first byte is sent: for the provider's answer and the commit of the outcome.
 const LEASE_MARGIN: f64 = 0.5;
 /// Longest pause of a lane, and of a store that does not answer.
@@ -234,8 +237,8 @@ fn label(outcome: &Outcome) -> &'static str {
 
 /// Writes whatever outcomes wait in one transaction, then tells the queue.
 async fn write_outcomes(writer: Writer, mut done: mpsc::Receiver<Done>, early_reports: Arc<Notify>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while done.recv_many(&mut batch, BATCH).await > 0 {
+    let mut batch = Vec::with_capacity(OUTCOMES);
+    while done.recv_many(&mut batch, OUTCOMES).await > 0 {
         let learned: Vec<Learned> = batch.iter().map(|done| done.learned.clone()).collect();
         let until = batch.iter().map(|done| done.until).max().unwrap_or_else(Instant::now);
         if write_batch(&writer, &learned, until, &early_reports).await {

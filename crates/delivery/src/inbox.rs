@@ -12,8 +12,8 @@ use crate::dispatch::Backoff;
 use crate::port::{Store, StoreError, StoredReports};
 use crate::writer::Writer;
 
-/// The most reports of one transaction.
-const BATCH: i64 = 500;
+/// The most reports of one transaction: see [`crate::dispatch`] on outcomes.
+const BATCH: i64 = 1_000;
 
 /// Takes reports from the provider into the inbox until `stop`.
 pub async fn receive(
