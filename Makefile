@@ -73,7 +73,6 @@ bench-nodes: ## The same of nodes on PostgreSQL, NATS and Redis; ARGS="--by stre
 	--bare-postgres target/release/examples/bare_postgres $(ARGS)
 
 # 2.5 kB of disk for each message. A fill that was stopped goes on.
-bench-stored: export MESSAGES := $(or $(MESSAGES),10000000)
 bench-stored: ## The same on a database that has ten million messages already, made once and kept; MESSAGES=1000000 READS=100.
 	$(CARGO) build --release -p herald -p store-postgres --bin herald --example bare_postgres --example fill_postgres
 	tests/tools/kept.sh target/bench-stored/$(MESSAGES) $$(($(MESSAGES) / 400000)) tests/tools/bench-stored.sh \

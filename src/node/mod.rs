@@ -67,7 +67,7 @@ impl Node {
         let shared = Shared { mover, provider, reports_arrived: Arc::default() };
         let (mut api, mut work) = (Tasks::new(), Tasks::new());
         let arrived = shared.reports_arrived.clone();
-        let applied = inbox::apply(shared.mover.clone(), writer.clone(), arrived, work.stop.clone());
+        let applied = inbox::apply(store.clone(), writer.clone(), arrived, work.stop.clone());
         work.spawn("reports", applied);
         if config.roles.is_worker() {
             worker::start(&mut work, config, &shared, writer).await?;

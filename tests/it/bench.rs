@@ -4,8 +4,9 @@ use std::path::Path;
 
 use bench_report::{BEGIN, END};
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::support::{Herald, Mode, Process, Program, Setup, in_both_modes};
+use crate::support::{Backing, Herald, Mode, Process, Program, Setup, in_both_modes};
 
 in_both_modes! {
     a_bench_of_its_own_servers_tells_what_each_of_them_spent,
@@ -28,6 +29,40 @@ async fn bench(
     serde_json::from_str(&ended.stdout).expect("it prints one JSON object")
 }
 
+/// Where benches run servers of their own: nodes on the engines, or one process with everything.
+struct Own {
+    folder: TempDir,
+    mode: Mode,
+    backing: Backing,
+}
+
+impl Own {
+    async fn of(mode: Mode) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let backing = mode.backing(folder.path()).await;
+        Self { folder, mode, backing }
+    }
+
+    async fn bench(&self, by: &[&str]) -> Value {
+        let place = self.folder.path().to_str().expect("a name in UTF-8");
+        let nodes: &[&str] = if self.mode == Mode::Engines { &["--nodes"] } else { &[] };
+        let settings = self.backing.settings().filter(|_| self.mode == Mode::Engines);
+        bench(self.folder.path(), settings, &[by, &["--folder", place], nodes].concat()).await
+    }
+
+    /// What it printed is what the report reads.
+    fn assert_is_told(&self, printed: &Value, by: &str) {
+        let folder = self.folder.path();
+        std::fs::write(folder.join("result.json"), printed.to_string()).expect("the folder takes files");
+        std::fs::write(folder.join("machine.txt"), "Some machine.").expect("the folder takes files");
+        let document = folder.join("performance.md");
+        std::fs::write(&document, format!("{BEGIN}\n{END}\n")).expect("the folder takes files");
+        bench_report::render(folder, &document, &folder.join("performance.svg")).expect("it can be read");
+        let told = std::fs::read_to_string(&document).expect("it was written");
+        assert!(told.contains(by), "{told}");
+    }
+}
+
 fn assert_all_delivered(summary: &Value) {
     let accepted = summary["accepted_in_all"].as_u64().expect("a count");
     assert!(accepted > 0, "{summary}");
@@ -40,31 +75,25 @@ fn assert_all_delivered(summary: &Value) {
 }
 
 async fn a_bench_of_its_own_servers_tells_what_each_of_them_spent(mode: Mode) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let backing = mode.backing(folder.path()).await;
-    let place = folder.path().to_str().expect("a name in UTF-8");
-    let (nodes, names): (&[&str], &[&str]) = match mode {
-        Mode::Embedded => (&[], &["herald"]),
-        Mode::Engines => (&["--nodes"], &["api", "worker", "simulator", "postgres"]),
+    let names: &[&str] = match mode {
+        Mode::Embedded => &["herald"],
+        Mode::Engines => &["api", "worker", "simulator", "postgres"],
     };
-    let settings = || backing.settings().filter(|_| mode == Mode::Engines);
-    let by = [&["--by", "stream", "--clients", "3", "--folder", place], nodes].concat();
-    let summary = bench(folder.path(), settings(), &by).await;
+    let own = Own::of(mode).await;
+    let summary = own.bench(&["--by", "stream", "--clients", "3"]).await;
     assert_all_delivered(&summary);
     assert_eq!((summary["by"].as_str(), summary["clients"].as_u64()), (Some("stream"), Some(3)));
     for name in names {
         let spent = &summary["server"]["cpu_micros_per_message"][name];
         assert!(spent.as_f64().is_some_and(|spent| spent > 0.0), "{name} in {summary}");
     }
-    assert_is_told(folder.path(), &summary, "| stream | 3 |");
+    own.assert_is_told(&summary, "| stream | 3 |");
 }
 
 #[tokio::test]
 async fn a_burst_is_accepted_without_a_worker_and_delivered_when_it_comes() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let backing = Mode::Engines.backing(folder.path()).await;
-    let place = folder.path().to_str().expect("a name in UTF-8");
-    let summary = bench(folder.path(), backing.settings(), &["--nodes", "--burst", "--folder", place]).await;
+    let own = Own::of(Mode::Engines).await;
+    let summary = own.bench(&["--burst"]).await;
     assert_all_delivered(&summary);
     assert_eq!(
         (summary["burst"].as_bool(), summary["delivered_per_second"].as_f64()),
@@ -72,28 +101,12 @@ async fn a_burst_is_accepted_without_a_worker_and_delivered_when_it_comes() {
     );
     let spent = &summary["server"]["cpu_micros_per_message"];
     assert!(spent["api"].is_number() && spent["worker"].is_null(), "{summary}");
-    assert_is_told(folder.path(), &summary, "a burst");
-}
-
-/// What a bench prints is what the report reads.
-fn assert_is_told(folder: &Path, printed: &Value, by: &str) {
-    std::fs::write(folder.join("result.json"), printed.to_string()).expect("the folder takes files");
-    std::fs::write(folder.join("machine.txt"), "Some machine.").expect("the folder takes files");
-    let document = folder.join("performance.md");
-    std::fs::write(&document, format!("{BEGIN}\n{END}\n")).expect("the folder takes files");
-    bench_report::render(folder, &document, &folder.join("performance.svg")).expect("it can be read");
-    let told = std::fs::read_to_string(&document).expect("it was written");
-    assert!(told.contains(by), "{told}");
+    own.assert_is_told(&summary, "a burst");
 }
 
 async fn subscribers_that_get_nothing_are_measured_without_a_load(mode: Mode) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let backing = mode.backing(folder.path()).await;
-    let place = folder.path().to_str().expect("a name in UTF-8");
-    let nodes: &[&str] = if mode == Mode::Engines { &["--nodes"] } else { &[] };
-    let settings = backing.settings().filter(|_| mode == Mode::Engines);
-    let by = ["--idle-subscribers", "200", "--clients", "3", "--connections", "5", "--folder", place];
-    let idle = bench(folder.path(), settings, &[&by, nodes].concat()).await;
+    let own = Own::of(mode).await;
+    let idle = own.bench(&["--idle-subscribers", "200", "--clients", "3", "--connections", "5"]).await;
     let counts = ["idle_subscribers", "clients", "connections"].map(|name| idle[name].as_u64());
     assert_eq!(counts, [Some(200), Some(3), Some(5)]);
     let [before, after, each] =
@@ -101,7 +114,7 @@ async fn subscribers_that_get_nothing_are_measured_without_a_load(mode: Mode) {
     assert!(before < after && each > Some(0.0), "{idle}");
     // Nobody gave it the program that counts them.
     assert!(idle["transactions_per_second"].is_null(), "{idle}");
-    assert_is_told(folder.path(), &idle, "200 of 3 clients on 5 connections");
+    own.assert_is_told(&idle, "200 of 3 clients on 5 connections");
 }
 
 async fn a_bench_of_a_running_server_makes_clients_of_its_own(mode: Mode) {
@@ -123,20 +136,17 @@ async fn a_bench_of_a_running_server_makes_clients_of_its_own(mode: Mode) {
 }
 
 async fn reads_beside_the_load_find_what_is_stored(mode: Mode) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let backing = mode.backing(folder.path()).await;
-    let place = folder.path().to_str().expect("a name in UTF-8");
-    let installation = folder.path().join("installation");
+    let own = Own::of(mode).await;
+    let installation = own.folder.path().join("installation");
     let installation = installation.to_str().expect("a name in UTF-8");
     // Nodes are measured twice: what the first run has stored, the second finds.
-    let (nodes, runs): (&[&str], _) = match mode {
+    let (kept, runs): (&[&str], _) = match mode {
         Mode::Embedded => (&[], 1),
-        Mode::Engines => (&["--nodes", "--installation", installation], 2),
+        Mode::Engines => (&["--installation", installation], 2),
     };
-    let settings = || backing.settings().filter(|_| mode == Mode::Engines);
-    let by = [&["--reads", "100", "--clients", "2", "--folder", place], nodes].concat();
+    let by = [&["--reads", "100", "--clients", "2"], kept].concat();
     for _ in 0..runs {
-        let summary = bench(folder.path(), settings(), &by).await;
+        let summary = own.bench(&by).await;
         assert_all_delivered(&summary);
         for kind in ["get_message", "first_page", "deep_page", "list_events"] {
             let read = &summary["reads"]["kinds"][kind];

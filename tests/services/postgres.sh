@@ -83,6 +83,22 @@ launch() {
         --log="$dir/server.log" --options="-p $1" </dev/null >/dev/null 2>&1
 }
 
+# launch_anywhere WHAT: on a port below the range that outgoing connections take; one that is in use is passed over. Prints the URL.
+launch_anywhere() {
+    local port
+    for _ in {1..10}; do
+        port=$((20000 + RANDOM % 12000))
+        if launch "$port"; then
+            echo "$port" >"$dir/port"
+            say "$1, $("$bin/postgres" --version | cut -d ' ' -f 3-), on 127.0.0.1:$port in $dir"
+            echo "postgres://herald:$(cat "$dir/password")@127.0.0.1:$port/postgres"
+            return
+        fi
+    done
+    tail -n 40 "$dir/server.log" >&2 || true
+    fail "the server did not start"
+}
+
 # answers CONTAINER
 answers() {
     docker exec "$1" pg_isready --quiet --username=herald --host=127.0.0.1
@@ -124,18 +140,7 @@ start() {
 		timezone = 'UTC'
 	SETTINGS
 
-    # A port below the range that outgoing connections take; if it is in use, the start fails and another is tried.
-    for _ in {1..10}; do
-        port=$((20000 + RANDOM % 12000))
-        if launch "$port"; then
-            echo "$port" >"$dir/port"
-            say "a private server, $("$bin/postgres" --version | cut -d ' ' -f 3-), on 127.0.0.1:$port in $dir"
-            echo "postgres://herald:$password@127.0.0.1:$port/postgres"
-            return
-        fi
-    done
-    tail -n 40 "$dir/server.log" >&2 || true
-    fail "the server did not start"
+    launch_anywhere "a private server"
 }
 
 restart() {
@@ -154,7 +159,7 @@ restart() {
 
 # One that still runs, because whoever opened it was killed, is ended first. Its port may be another each time.
 open() {
-    local dir=$1 bin port as_server=()
+    local dir=$1 bin as_server=()
     if [[ ! -e "$dir/port" ]]; then
         start "$dir"
         if [[ -e "$dir/container" ]]; then
@@ -167,17 +172,7 @@ open() {
     bin=$(find_server)
     choose_account "$dir"
     cd "$dir"
-    for _ in {1..10}; do
-        port=$((20000 + RANDOM % 12000))
-        if launch "$port"; then
-            echo "$port" >"$dir/port"
-            say "the server that is kept in $dir, on 127.0.0.1:$port"
-            echo "postgres://herald:$(cat "$dir/password")@127.0.0.1:$port/postgres"
-            return
-        fi
-    done
-    tail -n 40 "$dir/server.log" >&2 || true
-    fail "the server did not start again"
+    launch_anywhere "a kept server"
 }
 
 # No session is waited for, but what they wrote is written to the disk.

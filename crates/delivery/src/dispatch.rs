@@ -15,13 +15,10 @@ use crate::health::{BREAK_AFTER, Health};
 use crate::model::MessageKey;
 use crate::port::{Claim, Claimed, StoreError, Ticket};
 use crate::transition::Outcome;
-use crate::writer::Writer;
+use crate::writer::{self, Writer};
 
 /// The most messages of one claim.
 const BATCH: usize = 500;
-/// The most outcomes of one transaction: of twice as many messages as an accepting transaction takes. Accepting has every second
-/// turn under a client's lock; the others are for outcomes and for reports, often each by itself.
-const OUTCOMES: usize = 1_000;
 /// Of the lease, what must be left when the first byte is sent: for the provider's answer and the commit of the outcome.
 const LEASE_MARGIN: f64 = 0.5;
 /// Longest pause of a lane, and of a store that does not answer.
@@ -237,25 +234,30 @@ fn label(outcome: &Outcome) -> &'static str {
 
 /// Writes whatever outcomes wait in one transaction, then tells the queue.
 async fn write_outcomes(writer: Writer, mut done: mpsc::Receiver<Done>, early_reports: Arc<Notify>) {
-    let mut batch = Vec::with_capacity(OUTCOMES);
-    while done.recv_many(&mut batch, OUTCOMES).await > 0 {
-        let learned: Vec<Learned> = batch.iter().map(|done| done.learned.clone()).collect();
+    let mut batch = Vec::with_capacity(writer::BATCH);
+    while done.recv_many(&mut batch, writer::BATCH).await > 0 {
         let until = batch.iter().map(|done| done.until).max().unwrap_or_else(Instant::now);
-        if write_batch(&writer, &learned, until, &early_reports).await {
-            for done in batch.drain(..) {
-                crash_point!("record.done", done.ticket.done()).await;
+        let (learned, tickets): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|done| (done.learned, done.ticket)).unzip();
+        if write_batch(&writer, learned.into(), until, &early_reports).await {
+            for ticket in tickets {
+                crash_point!("record.done", ticket.done()).await;
             }
         }
-        batch.clear();
     }
 }
 
 /// Tries again while a claim of the batch may still hold. `false` = given up: the leases decide.
-async fn write_batch(writer: &Writer, learned: &[Learned], until: Instant, early_reports: &Notify) -> bool {
+async fn write_batch(
+    writer: &Writer,
+    learned: Arc<[Learned]>,
+    until: Instant,
+    early_reports: &Notify,
+) -> bool {
     let never = CancellationToken::new();
     let mut backoff = Backoff::default();
     loop {
-        match writer.apply_each(learned.to_vec()).await {
+        match writer.apply_each(learned.clone()).await {
             Ok(moved) => {
                 if moved.has_early_reports {
                     early_reports.notify_one();

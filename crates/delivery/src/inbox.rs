@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::change::{Learned, Mover};
 use crate::dispatch::Backoff;
 use crate::port::{Store, StoreError, StoredReports};
-use crate::writer::Writer;
+use crate::writer::{self, Writer};
 
-/// The most reports of one transaction: see [`crate::dispatch`] on outcomes.
-const BATCH: i64 = 1_000;
+/// The most reports that are read at once: what the writer takes in a transaction.
+const PAGE: i64 = writer::BATCH as i64;
 
 /// Takes reports from the provider into the inbox until `stop`.
 pub async fn receive(
@@ -100,7 +100,7 @@ fn give_up(provider: &str, cause: &(dyn std::error::Error + Send + Sync)) -> Sto
 
 /// Applies what waits in the inbox whenever `arrived` says so, until `stop`. The sweeper says so too, for
 /// what a crash left behind.
-pub async fn apply(mover: Mover, writer: Writer, arrived: Arc<Notify>, stop: CancellationToken) {
+pub async fn apply(store: Arc<dyn Store>, writer: Writer, arrived: Arc<Notify>, stop: CancellationToken) {
     let mut backoff = Backoff::default();
     loop {
         tokio::select! {
@@ -108,7 +108,7 @@ pub async fn apply(mover: Mover, writer: Writer, arrived: Arc<Notify>, stop: Can
             () = stop.cancelled() => return,
             () = arrived.notified() => {}
         }
-        match write_pending(&mover, &writer).await {
+        match write_pending(store.as_ref(), &writer).await {
             Ok(()) => backoff = Backoff::default(),
             Err(error) => {
                 tracing::warn!(error = ?error, "reports were not applied, trying again");
@@ -129,17 +129,17 @@ pub async fn apply_pending(mover: &Mover) -> Result<(), StoreError> {
 }
 
 /// The same through the writer.
-async fn write_pending(mover: &Mover, writer: &Writer) -> Result<(), StoreError> {
+async fn write_pending(store: &dyn Store, writer: &Writer) -> Result<(), StoreError> {
     let mut after = 0;
-    while let Some(learned) = pending_after(mover.store.as_ref(), &mut after).await? {
+    while let Some(learned) = pending_after(store, &mut after).await? {
         writer.apply_each(learned).await?;
     }
     Ok(())
 }
 
 /// The next page, if there is one; `after` goes on to its end.
-async fn pending_after(store: &dyn Store, after: &mut i64) -> Result<Option<Vec<Learned>>, StoreError> {
-    let pending = crash_point!("report.pending", store.pending_reports(*after, BATCH)).await?;
+async fn pending_after(store: &dyn Store, after: &mut i64) -> Result<Option<Arc<[Learned]>>, StoreError> {
+    let pending = crash_point!("report.pending", store.pending_reports(*after, PAGE)).await?;
     let Some(last) = pending.last() else { return Ok(None) };
     *after = last.id;
     Ok(Some(pending.into_iter().map(Learned::Report).collect()))

@@ -1,14 +1,17 @@
 //! One writer for what the parts of a node learn of messages. Transactions that move one client's messages take turns under
 //! its lock, each with its own commit: what is learned while one of them runs goes into the next, outcomes and reports alike.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::change::{Learned, Moved, Mover};
 use crate::port::StoreError;
 
-/// The most items of one transaction, as long as each caller brings no more: an outcome and a report for each message of a full
-/// accepting transaction. The two take turns, so with fewer a backlog would grow for as long as a client sends all it can.
-const BATCH: usize = 1_000;
+/// The most items of one transaction, and so of one caller: an outcome and a report for each message of a full accepting
+/// transaction. Accepting has every second turn under a client's lock, so with fewer a backlog would grow for as long as a client
+/// sends all it can.
+pub(crate) const BATCH: usize = 1_000;
 /// Callers that wait for their turn without being held up.
 const CALLERS: usize = 16;
 
@@ -18,7 +21,7 @@ pub struct Writer(mpsc::Sender<Job>);
 
 #[derive(Debug)]
 struct Job {
-    learned: Vec<Learned>,
+    learned: Arc<[Learned]>,
     answer: oneshot::Sender<Result<Moved, StoreError>>,
 }
 
@@ -31,7 +34,7 @@ impl Writer {
     }
 
     /// As [`Mover::apply_each`], in one transaction with what others bring meanwhile. It is applied even if the caller goes away.
-    pub async fn apply_each(&self, learned: Vec<Learned>) -> Result<Moved, StoreError> {
+    pub async fn apply_each(&self, learned: Arc<[Learned]>) -> Result<Moved, StoreError> {
         let (answer, answered) = oneshot::channel();
         // A send fails with the writer, and so does the answer then.
         let _ = self.0.send(Job { learned, answer }).await;

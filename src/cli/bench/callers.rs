@@ -108,8 +108,7 @@ fn note(load: &Load, outcome: &mut Outcome, due: Instant, result: Result<String,
     let now = Instant::now();
     match result {
         Ok(id) => {
-            load.deliveries.accepted(&id, now);
-            load.deliveries.waited(now - due);
+            load.deliveries.accepted(&id, due, now);
             outcome.accept(load.window, due, now);
             None
         }

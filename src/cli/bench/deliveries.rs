@@ -25,24 +25,12 @@ const OPENED_AT_ONCE: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Matches receipts with final reports; either may come first.
+#[derive(Default)]
 pub struct Deliveries {
     state: Mutex<State>,
-    accept_latency: Mutex<Histogram<u64>>,
     pub accepted: AtomicU64,
     pub refused: AtomicU64,
     pub ended: AtomicU64,
-}
-
-impl Default for Deliveries {
-    fn default() -> Self {
-        Self {
-            state: Mutex::default(),
-            accept_latency: Mutex::new(histogram()),
-            accepted: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
-        }
-    }
 }
 
 #[derive(Default)]
@@ -67,11 +55,13 @@ pub struct Totals {
     pub by_status: BTreeMap<&'static str, u64>,
     /// From the receipt to the report of DELIVERED, in microseconds; messages that were accepted in the window.
     pub latency: Histogram<u64>,
+    /// From when a message was due to its receipt, in microseconds; all messages.
+    pub accept_latency: Histogram<u64>,
 }
 
 impl Default for Totals {
     fn default() -> Self {
-        Self { delivered: 0, by_status: BTreeMap::new(), latency: histogram() }
+        Self { delivered: 0, by_status: BTreeMap::new(), latency: histogram(), accept_latency: histogram() }
     }
 }
 
@@ -113,26 +103,18 @@ impl Deliveries {
         self.state().window = Some(window);
     }
 
-    pub fn accepted(&self, message_id: &str, at: Instant) {
+    /// The receipt of a message that was `due`.
+    pub fn accepted(&self, message_id: &str, due: Instant, at: Instant) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        let Ok(id) = message_id.parse() else { return };
         let mut state = self.state();
+        record(&mut state.totals.accept_latency, at - due);
+        let Ok(id) = message_id.parse() else { return };
         match state.open.remove(&id) {
             Some(Seen::Ended(ended, status)) => self.count(&mut state, at, ended, status),
             _ => {
                 state.open.insert(id, Seen::Accepted(at));
             }
         }
-    }
-
-    /// A receipt that took so long from when its message was due.
-    pub fn waited(&self, span: Duration) {
-        record(&mut self.accept_latency.lock().expect("nobody panics while holding it"), span);
-    }
-
-    /// Of all receipts so far, in microseconds.
-    pub fn accept_latency(&self) -> Histogram<u64> {
-        self.accept_latency.lock().expect("nobody panics while holding it").clone()
     }
 
     pub fn refused(&self, count: u64) {
@@ -204,12 +186,12 @@ mod tests {
     #[test]
     fn a_receipt_and_its_report_meet_in_either_order() {
         let (deliveries, start) = measured();
-        deliveries.accepted(ID, start);
+        deliveries.accepted(ID, start, start);
         assert_eq!(deliveries.open(), 1);
         deliveries.ended(ID, Status::Delivered, start + Duration::from_secs(1));
         let other = ID.replace("55", "56");
         deliveries.ended(&other, Status::Delivered, start + Duration::from_secs(1));
-        deliveries.accepted(&other, start + Duration::from_secs(2));
+        deliveries.accepted(&other, start, start + Duration::from_secs(2));
         let totals = deliveries.totals();
         assert_eq!((deliveries.open(), totals.delivered, totals.latency.len()), (0, 2, 2));
     }
@@ -217,7 +199,7 @@ mod tests {
     #[test]
     fn other_endings_are_counted_but_not_as_delivered() {
         let (deliveries, start) = measured();
-        deliveries.accepted(ID, start);
+        deliveries.accepted(ID, start, start);
         deliveries.ended(ID, Status::FailedPerm, start);
         let totals = deliveries.totals();
         assert_eq!((totals.delivered, totals.latency.len()), (0, 0));

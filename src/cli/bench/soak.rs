@@ -118,7 +118,8 @@ impl<'a> Soak<'a> {
     }
 
     async fn sample(&mut self, target: &Target) -> anyhow::Result<()> {
-        let (accepts, delivered) = (self.deliveries.accept_latency(), self.deliveries.totals().latency);
+        let totals = self.deliveries.totals();
+        let (accepts, delivered) = (totals.accept_latency, totals.latency);
         let (mut new_accepts, mut new_delivered) = (accepts.clone(), delivered.clone());
         new_accepts.subtract(&self.accepts)?;
         new_delivered.subtract(&self.delivered)?;

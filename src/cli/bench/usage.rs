@@ -121,12 +121,8 @@ async fn read(servers: &Servers) -> Reading {
 /// The memory that each of our processes has resident, and that the processes of each engine have to themselves: what
 /// PostgreSQL's share would count many times.
 pub fn memory_mib(servers: &Servers) -> BTreeMap<&'static str, f64> {
-    let kib = |status: &str, name| field(&status.replace(" kB", ""), name);
-    let mut memory: BTreeMap<&'static str, f64> = BTreeMap::new();
-    for server in &servers.processes {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", server.id)).ok();
-        memory.extend(status.and_then(|it| Some((server.name, kib(&it, "VmRSS:")? / 1_024.0))));
-    }
+    let resident = |server: &Server| Some((server.name, resident_bytes(server)? / f64::from(1 << 20)));
+    let mut memory: BTreeMap<&'static str, f64> = servers.processes.iter().filter_map(resident).collect();
     for (engine, folder) in engine_processes() {
         let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
         *memory.entry(engine).or_default() += kib(&status, "RssAnon:").unwrap_or(0.0) / 1_024.0;

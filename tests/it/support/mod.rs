@@ -30,7 +30,7 @@ pub(crate) use herald::{
     DRAIN, Herald, PART_PRICE, Setup, served_address, share_machine, take_machine, tireless,
 };
 pub(crate) use metrics::metric;
-pub(crate) use mode::{Mode, in_both_modes};
+pub(crate) use mode::{Backing, Mode, in_both_modes};
 #[cfg(feature = "faults")]
 pub(crate) use process::PLANTED;
 pub(crate) use process::{Ended, Process, Program, herald};
